@@ -1,0 +1,33 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer; PYTHON=... names another one.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow test-gpu clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Always installs again: a new entry point is invisible to an old editable install.
+demo: $(BIN)/python
+	$(BIN)/pip install --quiet --editable .
+	$(BIN)/qcli train
+
+.PHONY: dev
+dev: $(BIN)/python
+	$(BIN)/pip install --quiet --editable ".[dev]"
+
+test: dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+test-slow: dev
+	$(BIN)/pytest -m slow
+
+test-gpu: dev
+	$(BIN)/pytest -m gpu
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,15 @@
+"""Kaiming-normal initialization over the fan-in, as the CIFAR networks start.
+
+Source: He et al., Delving Deep into Rectifiers, ICCV 2015, arXiv:1502.01852
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def initialize_fan_in(network: nn.Module) -> None:
+    """Draw the weights of every convolution and linear layer with variance 2 / fan-in."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")

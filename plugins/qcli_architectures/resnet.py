@@ -1,0 +1,113 @@
+"""ResNet-18, -34 and -50 with projection shortcuts; torchvision's weights load into them.
+
+They differ from torchvision's own in one thing: every activation is a module of its own, so that
+each can have a quantizer. With the default activation and the imagenet stem, parameters, their
+initialization, and outputs are the same bit for bit.
+
+Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385,
+    table 1
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from qcli_architectures.activation import make_activation
+from qcli_architectures.chain import chain_layers
+from qcli_architectures.image_shape import ImageShape
+from qcli_architectures.residual_block import (
+    BasicBlock,
+    Bottleneck,
+    conv1x1,
+    conv3x3,
+    make_stage,
+)
+
+# The stem "auto" keeps the resolution of images up to this height.
+SMALL_IMAGE_HEIGHT = 64
+
+
+@dataclass(frozen=True)
+class Depth:
+    """What tells one network of the family from another: its block, and the rows of blocks."""
+
+    block: type[BasicBlock | Bottleneck]
+    num_blocks: tuple[int, int, int, int]
+    channels: tuple[int, int, int, int]
+
+
+RESNET18 = Depth(BasicBlock, (2, 2, 2, 2), (64, 128, 256, 512))
+RESNET34 = Depth(BasicBlock, (3, 4, 6, 3), (64, 128, 256, 512))
+RESNET50 = Depth(Bottleneck, (3, 4, 6, 3), (256, 512, 1024, 2048))
+
+
+def build_resnet18(
+    num_classes: int, image_shape: ImageShape, *, activation: str = "relu", stem: str = "auto"
+) -> nn.Module:
+    """Return ResNet-18."""
+    return _build(RESNET18, num_classes, image_shape, activation, stem)
+
+
+def build_resnet34(
+    num_classes: int, image_shape: ImageShape, *, activation: str = "relu", stem: str = "auto"
+) -> nn.Module:
+    """Return ResNet-34."""
+    return _build(RESNET34, num_classes, image_shape, activation, stem)
+
+
+def build_resnet50(
+    num_classes: int, image_shape: ImageShape, *, activation: str = "relu", stem: str = "auto"
+) -> nn.Module:
+    """Return ResNet-50."""
+    return _build(RESNET50, num_classes, image_shape, activation, stem)
+
+
+def _build(
+    depth: Depth, num_classes: int, image_shape: ImageShape, activation: str, stem: str
+) -> nn.Module:
+    block = partial(depth.block, shortcut=_make_projection, activation=activation)
+    n1, n2, n3, n4 = depth.num_blocks
+    c1, c2, c3, c4 = depth.channels
+    network = chain_layers(
+        {
+            **_make_stem(stem, image_shape, activation),
+            "layer1": make_stage(block, n1, 64, c1, stride=1),
+            "layer2": make_stage(block, n2, c1, c2, stride=2),
+            "layer3": make_stage(block, n3, c2, c3, stride=2),
+            "layer4": make_stage(block, n4, c3, c4, stride=2),
+            "avgpool": nn.AdaptiveAvgPool2d(1),
+            "flatten": nn.Flatten(),
+            "fc": nn.Linear(c4, num_classes),
+        }
+    )
+    _initialize(network)
+    return network
+
+
+def _make_stem(stem: str, image_shape: ImageShape, activation: str) -> dict[str, nn.Module]:
+    channels, height, _ = image_shape
+    if stem == "cifar" or (stem == "auto" and height <= SMALL_IMAGE_HEIGHT):
+        return {
+            "conv1": conv3x3(channels, 64),
+            "bn1": nn.BatchNorm2d(64),
+            "relu": make_activation(activation),
+        }
+    return {
+        "conv1": nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False),
+        "bn1": nn.BatchNorm2d(64),
+        "relu": make_activation(activation),
+        "maxpool": nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
+    }
+
+
+def _make_projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
+
+
+def _initialize(network: nn.Module) -> None:
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,153 @@
+"""The bundled data sets that `-d` can name: entries only, which import no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qcli import DatasetEntry, hookimpl
+
+Options = dict[str, dict[str, Any]]
+
+_DOWNLOAD: Options = {
+    "download": {
+        "description": "Fetch the files into the directory given with -p where they are missing.",
+        "type": "boolean",
+        "default": False,
+    }
+}
+_DIGITS: Options = {
+    "split": {
+        "description": (
+            "Which images are for testing: random is a fifth, drawn once and for all; writer is "
+            "the last 360, by writers who are not in the training set, which is harder."
+        ),
+        "type": "string",
+        "enum": ["random", "writer"],
+        "default": "random",
+    }
+}
+_CIFAR100: Options = {
+    "labels": {
+        "description": "The labels to learn: 100 fine classes, or the 20 coarse ones they form.",
+        "type": "string",
+        "enum": ["fine", "coarse"],
+        "default": "fine",
+    }
+}
+_IMAGENET: Options = {
+    "layout": {
+        "description": (
+            "Where the test images are: folder is val/CLASS/IMAGE; flat is val/IMAGE with a list "
+            "of labels; auto is folder where val/ holds folders, else flat."
+        ),
+        "type": "string",
+        "enum": ["auto", "folder", "flat"],
+        "default": "auto",
+    },
+    "val_list": {
+        "description": (
+            "The list of labels of the flat layout, relative to the directory given with -p: a "
+            "line `IMAGE LABEL` for each test image. Classes count from 0 in sorted order."
+        ),
+        "type": "string",
+        "default": "val.txt",
+    },
+}
+_CIFAR_SOURCE = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
+
+
+def _count(description: str, minimum: int, maximum: int, default: int) -> dict[str, Any]:
+    return {
+        "description": description,
+        "type": "integer",
+        "minimum": minimum,
+        "maximum": maximum,
+        "default": default,
+    }
+
+
+_SYNTHETIC: Options = {
+    "num_classes": _count("The number of classes.", 2, 10_000, default=10),
+    "train_images": _count("The number of training images.", 1, 10_000_000, default=1024),
+    "test_images": _count("The number of test images.", 1, 10_000_000, default=256),
+    "noise": {
+        "description": (
+            "The strength of the noise as a multiple of the strength of the class patterns: "
+            "0 makes all images of a class equal, 1 makes some hard to tell apart."
+        ),
+        "type": "number",
+        "minimum": 0,
+        "maximum": 10,
+        "default": 0.75,
+    },
+    "seed": _count("Another number makes other patterns and images.", 0, 2**32 - 1, default=0),
+}
+
+
+@hookimpl
+def qcli_register_datasets() -> list[DatasetEntry]:
+    """Offer digits, MNIST and Fashion-MNIST, CIFAR, ImageNet, and synthetic images."""
+    return [
+        DatasetEntry(
+            name="digits",
+            summary="1797 handwritten digits of 8x8 pixels, shipped with scikit-learn: no files.",
+            source="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, "
+            "UCI Machine Learning Repository, 1998, doi:10.24432/C50P49",
+            build="qcli_datasets.digits:build_digits",
+            options=_DIGITS,
+            num_classes=10,
+        ),
+        DatasetEntry(
+            name="mnist",
+            summary="70000 handwritten digits of 28x28 pixels.",
+            source="LeCun et al., Gradient-Based Learning Applied to Document Recognition, "
+            "Proceedings of the IEEE, 1998",
+            build="qcli_datasets.mnist:build_mnist",
+            options=_DOWNLOAD,
+            num_classes=10,
+            image_shape=(1, 28, 28),
+        ),
+        DatasetEntry(
+            name="fashion_mnist",
+            summary="70000 pieces of clothing of 28x28 pixels.",
+            source="Xiao et al., Fashion-MNIST, 2017, arXiv:1708.07747",
+            build="qcli_datasets.mnist:build_fashion_mnist",
+            options=_DOWNLOAD,
+            num_classes=10,
+            image_shape=(1, 28, 28),
+        ),
+        DatasetEntry(
+            name="cifar10",
+            summary="60000 color photographs of 32x32 pixels in 10 classes.",
+            source=_CIFAR_SOURCE,
+            build="qcli_datasets.cifar:build_cifar10",
+            options=_DOWNLOAD,
+            num_classes=10,
+            image_shape=(3, 32, 32),
+        ),
+        DatasetEntry(
+            name="cifar100",
+            summary="60000 color photographs of 32x32 pixels in 100 classes.",
+            source=_CIFAR_SOURCE,
+            build="qcli_datasets.cifar:build_cifar100",
+            options={**_CIFAR100, **_DOWNLOAD},
+            num_classes=100,
+            image_shape=(3, 32, 32),
+        ),
+        DatasetEntry(
+            name="imagenet",
+            summary="ImageNet, or any photographs in train/CLASS/ and val/CLASS/: read as needed.",
+            source="Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, "
+            "IJCV 2015, arXiv:1409.0575",
+            build="qcli_datasets.imagenet:build_imagenet",
+            options=_IMAGENET,
+            image_shape=(3, 224, 224),
+        ),
+        DatasetEntry(
+            name="synthetic",
+            summary="Random patterns in any shape, one for each class, with noise: no files.",
+            source="qcli",
+            build="qcli_datasets.synthetic:build_synthetic",
+            options=_SYNTHETIC,
+        ),
+    ]

@@ -1,0 +1,163 @@
+"""The uniform baseline: the observed minimum and maximum set the step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qcli import Grid, Quantizer, TensorInfo, all_reduce_max
+
+
+class Uniform(Quantizer):
+    """Uniform quantization between observed limits.
+
+    Forward:   q = (clip(rne(x / s) + z, lo, hi) - z) * s; symmetric: z = 0 and, signed,
+               lo = -hi = 1 - 2^(b-1), s = max|x| / hi; asymmetric: lo = 0, hi = 2^b - 1,
+               s = (max - min) / hi, z = rne(-min / s), the range widened to take in 0
+    Backward:  dq/dx = 1 inside the range, else 0; the step is a constant
+    Learned:   nothing
+    Starts at: the weight at hand; for inputs and outputs, the calibration batches
+    Source:    Jacob et al., CVPR 2018, arXiv:1712.05877, section 3.1
+    Differs:   a weight's limits follow it after every step; those of inputs follow the batches
+               seen by all processes, averaged with `momentum` once per step (`ema`), or stay as
+               calibrated (`minmax`).
+    """
+
+    low: Tensor
+    high: Tensor
+    batch_low: Tensor
+    batch_high: Tensor
+    observed: Tensor
+
+    def __init__(
+        self,
+        info: TensorInfo,
+        *,
+        bits: int = 8,
+        signed: bool = True,
+        symmetric: bool | None = None,
+        granularity: str = "tensor",
+        observer: str = "ema",
+        momentum: float = 0.9,
+    ) -> None:
+        super().__init__(info)
+        if granularity == "channel" and info.role != "weight":
+            raise ValueError('granularity "channel" is for weights')
+        is_weight = info.role == "weight"
+        if is_weight and symmetric is False:
+            raise ValueError("weights are symmetric; asymmetric ranges are for inputs and outputs")
+        self.symmetric = is_weight if symmetric is None else symmetric
+        self.signed = signed
+        narrow = self.symmetric and signed
+        self.hi = (1 << bits - 1) - 1 if narrow else (1 << bits) - 1
+        self.lo = -self.hi if narrow else 0
+        self.follows = observer == "ema" and not is_weight
+        self.momentum = momentum
+        self.per_channel = granularity == "channel"
+        shape = info.channel_shape() if self.per_channel else ()
+        for name, start in {"low": 0.0 if not signed else -1.0, "high": 1.0}.items():
+            self.register_buffer(name, torch.full(shape, start))
+            self.register_buffer(f"batch_{name}", torch.zeros(shape), persistent=False)
+        self.register_buffer("observed", torch.zeros((), dtype=torch.bool))
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        """Set the limits from a weight, or widen them by a batch."""
+        low, high = self._limits(x.float())
+        if self.info.role != "weight" and bool(self.observed):
+            low, high = torch.minimum(low, self.low), torch.maximum(high, self.high)
+        self.low.copy_(low)
+        self.high.copy_(high)
+        self.observed.fill_(True)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Quantize; in train mode the batch's limits are gathered for the step's end."""
+        if self.training and self.follows:
+            self._gather(latent.detach())
+        step, zero = self._step()
+        quantized: Tensor = _QuantizeUniform.apply(latent, step, zero, self.lo, self.hi)
+        return quantized
+
+    @torch.no_grad()
+    def after_step(self, latent: Tensor | None) -> None:
+        """Follow the weight, or average the gathered limits over all processes."""
+        if latent is not None:
+            self.observe(latent)
+        elif self.follows:
+            low = -all_reduce_max(-self.batch_low)
+            high = all_reduce_max(self.batch_high)
+            self.low.lerp_(low, 1 - self.momentum)
+            self.high.lerp_(high, 1 - self.momentum)
+            self.batch_low.zero_()
+            self.batch_high.zero_()
+
+    def codebook(self) -> Tensor:
+        """Return the levels: [K], or [O, K] per channel."""
+        step, zero = self._step()
+        levels = torch.arange(self.lo, self.hi + 1, device=step.device).float()
+        if self.per_channel:
+            step = step.flatten().unsqueeze(-1)
+        return (levels - zero) * step
+
+    def codes(self, latent: Tensor) -> Tensor:
+        """Return 0 for the lowest level."""
+        step, zero = self._step()
+        return (_codes(latent.float(), step, zero, self.lo, self.hi) - self.lo).int()
+
+    def grid(self) -> Grid:
+        """Return the levels as integers: the codes that hardware holds."""
+        step, zero = self._step()
+        integers = torch.arange(self.lo, self.hi + 1, device=step.device, dtype=torch.int32)
+        return Grid(step.flatten() if self.per_channel else step, integers, zero.int())
+
+    def _step(self) -> tuple[Tensor, Tensor]:
+        """Return the step and the zero point, both float32."""
+        if self.symmetric:
+            largest = torch.maximum(-self.low, self.high) if self.signed else self.high
+            return _positive(largest / self.hi), torch.zeros((), device=self.low.device)
+        step = _positive((self.high - self.low) / self.hi)
+        return step, torch.round(-self.low / step).clamp(self.lo, self.hi)
+
+    def _gather(self, x: Tensor) -> None:
+        low, high = self._limits(x.float())
+        self.batch_low.copy_(torch.minimum(self.batch_low, low))
+        self.batch_high.copy_(torch.maximum(self.batch_high, high))
+
+    def _limits(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the least and the greatest value, widened to take in 0."""
+        axes = [axis for axis in range(x.dim()) if axis != self.info.channel_axis]
+        low, high = (
+            (x.amin(axes, keepdim=True), x.amax(axes, keepdim=True))
+            if self.per_channel
+            else (x.amin(), x.amax())
+        )
+        return low.clamp(max=0), high.clamp(min=0)
+
+
+def _positive(step: Tensor) -> Tensor:
+    """Give a range without extent the step 1: it holds nothing but 0."""
+    return torch.where(step > 0, step, 1.0)
+
+
+def _codes(x: Tensor, step: Tensor, zero: Tensor, lo: int, hi: int) -> Tensor:
+    return (torch.round(x / step) + zero).clamp(lo, hi)
+
+
+class _QuantizeUniform(torch.autograd.Function):
+    """Saves its input and recomputes the mask."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Tensor, zero: Tensor, lo: int, hi: int) -> Tensor:
+        ctx.save_for_backward(x, step, zero)
+        ctx.limits = (lo, hi)
+        return ((_codes(x.float(), step, zero, lo, hi) - zero) * step).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        x, step, zero = ctx.saved_tensors
+        lo, hi = ctx.limits
+        place = torch.round(x.float() / step) + zero
+        inside = (place >= lo) & (place <= hi)
+        return torch.where(inside, gradient, 0.0), None, None, None, None

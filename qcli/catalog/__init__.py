@@ -1,0 +1,1 @@
+"""The catalog: which plugins offer what. No torch in here."""

@@ -1,0 +1,89 @@
+"""The frozen records that plugins hand over. Data only: building happens where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Shape = tuple[int, int, int]
+Build = str | Callable[..., Any]
+
+SLOTS = ("weight", "input", "output")
+
+
+@dataclass(frozen=True)
+class QuantizerEntry:
+    """A quantizer that recipes can name.
+
+    Args:
+        name: Lower case, as in the paper: `lsq`.
+        summary: One sentence.
+        source: The citation, with the arXiv number where there is one.
+        build: Import string "package.module:Class" or a callable. It is called as
+            `build(info, **options)` with a `qcli.TensorInfo` and returns a `qcli.Quantizer`.
+        options: The properties of a JSON Schema object, one for each keyword parameter of
+            `build`, each with a description and a default.
+        quantizes: The slots that it can fill: of "weight", "input", "output".
+    """
+
+    name: str
+    summary: str
+    source: str
+    build: Build
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    quantizes: frozenset[str] = frozenset(SLOTS)
+
+
+@dataclass(frozen=True)
+class ArchitectureEntry:
+    """A family of float networks that `-a` can name.
+
+    Args:
+        name: `resnet20`. A name that ends with a colon, `torchvision:`, stands for a family:
+            what the user types behind the colon becomes the keyword argument `member`.
+        summary: One sentence.
+        source: The citation.
+        build: Called as `build(num_classes, image_shape, **options)`; returns a torch Module.
+        options: JSON Schema properties of the keyword parameters, as for quantizers.
+        first_layer: Dotted name of the first quantizable layer; None: the first one called.
+        last_layer: Dotted name of the last quantizable layer; None: the last one called.
+        default_num_classes: Used where no data set says otherwise.
+        default_image_shape: (C, H, W), used where no data set says otherwise.
+    """
+
+    name: str
+    summary: str
+    source: str
+    build: Build
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    first_layer: str | None = None
+    last_layer: str | None = None
+    default_num_classes: int = 1000
+    default_image_shape: Shape = (3, 224, 224)
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A data set that `-d` can name.
+
+    Args:
+        name: `cifar10`.
+        summary: One sentence.
+        source: The citation.
+        build: Called as `build(root, image_shape, **options)`; returns a `qcli.Splits`. `root` is
+            the path given with `-p` or None. `image_shape` is (C, H, W): the entry's own, or the
+            network's where the entry leaves it None. It raises `qcli.DataError` where files are
+            missing or damaged.
+        options: JSON Schema properties of the keyword parameters, as for quantizers.
+        num_classes: None: known only from the files, as for a folder of images.
+        image_shape: (C, H, W); None: the images are made in the shape that the network wants.
+    """
+
+    name: str
+    summary: str
+    source: str
+    build: Build
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    num_classes: int | None = None
+    image_shape: Shape | None = None

@@ -1,0 +1,110 @@
+"""The command line: one file for each verb; the only place that exits."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from qcli.errors import PluginError, QcliError
+
+VERBS = {
+    "train": "train_verb",
+    "eval": "eval_verb",
+    "plan": "plan_verb",
+    "list": "list_verb",
+    "show": "show_verb",
+    "check": "check_verb",
+    "schema": "schema_verb",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a verb's module when the verb is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order in which people need them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"qcli.cli.{VERBS[cmd_name]}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the nearest verb for an unknown one."""
+        from qcli.errors import suggest
+
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            verbs = ", ".join(VERBS)
+            raise click.UsageError(f'no verb "{args[0]}"{suggest(args[0], VERBS)}; verbs: {verbs}')
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="qcli")
+def cli() -> None:
+    """Train low-bit neural networks from recipes, and deploy exactly what was trained.
+
+    `qcli train` with no argument trains a small network on data that come along.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with 0, or with the code that the error stands for."""
+    # A spinning OpenMP thread makes a step ten times slower on a busy machine; torch reads this
+    # when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        code = cli.main(prog_name="qcli", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except QcliError as error:
+        _tell(str(error), error)
+        return error.exit_code
+    except click.ClickException as error:
+        _tell(error.format_message(), error)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        _tell("interrupted", None)
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `head` does; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError as error:
+        _tell("out of memory; use a smaller batch_size or more accumulate", error)
+        return 1
+    except Exception as error:
+        _tell(
+            f"{type(error).__name__}: {error}\n"
+            "this is a fault of qcli or of a plugin; --debug shows where",
+            error,
+        )
+        return PluginError.exit_code if _from_plugin(error) else 1
+
+
+def _tell(text: str, error: BaseException | None) -> None:
+    """Write an error to stderr, with its traceback where --debug asks for it."""
+    if error is not None and "--debug" in sys.argv:
+        traceback.print_exception(error)
+    rank = os.environ.get("RANK", "0")
+    prefix = "error: " if rank == "0" else f"error in process {rank}: "
+    sys.stderr.write("\n".join(prefix + line for line in text.splitlines()) + "\n")
+
+
+def _from_plugin(error: BaseException) -> bool:
+    """Say whether an exception was raised in code that is neither ours nor a library's."""
+    trace = traceback.extract_tb(error.__traceback__)
+    return bool(trace) and "qcli_" in trace[-1].filename

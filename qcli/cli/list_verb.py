@@ -1,0 +1,88 @@
+"""`qcli list`: what there is to name on a command line and in recipes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from qcli.catalog.catalog import Catalog
+from qcli.catalog.load import load_catalog
+from qcli.cli.options import json_option, plugin_options
+from qcli.recipe.library import KINDS as RECIPE_KINDS
+from qcli.recipe.library import shipped_recipes
+
+ENTRY_KINDS = ("quantizers", "architectures", "datasets")
+KINDS = (*ENTRY_KINDS, "recipes", "plugins")
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(KINDS), required=False)
+@json_option
+@plugin_options
+def command(kind: str | None, as_json: bool, plugins: tuple[str, ...]) -> None:
+    """List quantizers, architectures, datasets, recipes or plugins; all without an argument."""
+    from qcli.reporting.console import print_data, say
+
+    catalog = load_catalog(plugins)
+    kinds = [kind] if kind else list(KINDS)
+    found = {each: rows_of(each, catalog) for each in kinds}
+    if as_json:
+        print_data(json.dumps({"schema_version": 1, **found}, indent=2))
+    else:
+        _print(found)
+    for problem in catalog.problems:
+        say(f"warning: {problem}")
+
+
+def rows_of(kind: str, catalog: Catalog) -> list[dict[str, Any]]:
+    """Return the rows of one kind: {name, summary, source, distribution, version}."""
+    if kind == "recipes":
+        return [row for each in RECIPE_KINDS for row in _recipes(each)]
+    if kind == "plugins":
+        return [vars(record) for record in catalog.plugins]
+    return [
+        {
+            "name": name,
+            "summary": offer.entry.summary,
+            "source": offer.entry.source,
+            "distribution": offer.distribution,
+            "version": offer.version,
+        }
+        for name, offer in catalog.of_kind(kind).items()
+    ]
+
+
+def _recipes(kind: str) -> list[dict[str, Any]]:
+    rows = []
+    for name, path in shipped_recipes(kind).items():
+        value = json.loads(path.read_text("utf-8"))
+        rows.append(
+            {
+                "name": name,
+                "summary": f"{kind} recipe",
+                "source": value.get("source", ""),
+                "distribution": "qcli",
+                "version": "",
+            }
+        )
+    return rows
+
+
+def _print(found: dict[str, list[dict[str, Any]]]) -> None:
+    from qcli.reporting.tables import print_table
+
+    for kind, rows in found.items():
+        if kind == "plugins":
+            columns = ("plugin", "distribution", "version", "state")
+            cells = [
+                [row["name"], row["distribution"], row["version"], row["problem"] or "ok"]
+                for row in rows
+            ]
+        else:
+            columns = (kind, "summary", "source", "from")
+            cells = [
+                [row["name"], row["summary"], row["source"], row["distribution"]] for row in rows
+            ]
+        print_table(columns, cells)

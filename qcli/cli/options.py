@@ -1,0 +1,108 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from qcli.recipe.setting import Request
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _layer_choice(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None or value in ("float", "default") or value.isdecimal():
+        return value
+    raise click.BadParameter(f'found "{value}", allowed: float, default, or a number of bits')
+
+
+def plugin_options(function: F) -> F:
+    """Add --plugin and --debug."""
+    function = click.option(
+        "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+    )(function)
+    return click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        metavar="MODULE",
+        help="Load a module or .py file of your own as a plugin; may be repeated.",
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """Add --json."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON to stdout, with a schema_version."
+    )(function)
+
+
+_RECIPE_OPTIONS = (
+    click.option("-a", "--arch", "architecture", metavar="ARCH", help="The network."),
+    click.option("-d", "--dataset", metavar="DATASET", help="The data set."),
+    click.option(
+        "--train-json",
+        "--training-json",
+        "train_json",
+        metavar="RECIPE",
+        help="Training recipe: a shipped one's name, or a path.",
+    ),
+    click.option(
+        "--quant-json",
+        metavar="RECIPE",
+        help="Quantization recipe: a shipped one's name, or a path. Without one all is float.",
+    ),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change one field of a recipe, as in --set lr=0.01; may be repeated.",
+    ),
+    click.option(
+        "--first-layer",
+        callback=_layer_choice,
+        metavar="float|default|BITS",
+        help="What the first layer gets.",
+    ),
+    click.option(
+        "--last-layer",
+        callback=_layer_choice,
+        metavar="float|default|BITS",
+        help="What the last layer gets.",
+    ),
+    click.option("--quantize-first-layer", is_flag=True, help="The same as --first-layer default."),
+    click.option("--quantize-last-layer", is_flag=True, help="The same as --last-layer default."),
+    click.option(
+        "-q",
+        "--quantize-network",
+        is_flag=True,
+        help="Insist on a quantization recipe, which quantizes by itself.",
+    ),
+)
+
+
+def recipe_options(function: F) -> F:
+    """Add the options that name recipes and change them."""
+    for option in reversed(_RECIPE_OPTIONS):
+        function = option(function)
+    return function
+
+
+def make_request(options: dict[str, Any]) -> Request:
+    """Take the recipe options out of a verb's keyword arguments.
+
+    Raises:
+        UsageError: Options contradict each other.
+    """
+    if options.pop("quantize_network") and not options.get("quant_json"):
+        raise click.UsageError("-q needs --quant-json: what to quantize with")
+    for end in ("first", "last"):
+        if options.pop(f"quantize_{end}_layer"):
+            if options[f"{end}_layer"] not in (None, "default"):
+                raise click.UsageError(f"--quantize-{end}-layer contradicts --{end}-layer")
+            options[f"{end}_layer"] = "default"
+    names = Request.__dataclass_fields__
+    return Request(**{name: options.pop(name) for name in list(options) if name in names})

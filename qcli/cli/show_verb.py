@@ -1,0 +1,119 @@
+"""`qcli show`: one entry or recipe, with all its options."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from qcli.catalog.catalog import Catalog, Offer
+from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, QuantizerEntry
+from qcli.catalog.load import load_catalog
+from qcli.cli.list_verb import ENTRY_KINDS
+from qcli.cli.options import json_option, plugin_options
+from qcli.errors import PluginError, suggest
+from qcli.recipe.document import read_document
+from qcli.recipe.library import KINDS as RECIPE_KINDS
+from qcli.recipe.library import shipped_recipes
+
+
+@click.command("show")
+@click.argument("name")
+@json_option
+@plugin_options
+def command(name: str, as_json: bool, plugins: tuple[str, ...]) -> None:
+    """Show everything known of a quantizer, an architecture, a data set or a recipe."""
+    from qcli.reporting.console import print_data
+
+    catalog = load_catalog(plugins)
+    found = _find(name, catalog)
+    if as_json:
+        print_data(json.dumps({"schema_version": 1, **found}, indent=2))
+    elif "recipe" in found:
+        print_data(json.dumps(found["recipe"], indent=2))
+    else:
+        _print(found)
+
+
+def _find(name: str, catalog: Catalog) -> dict[str, Any]:
+    for kind in ENTRY_KINDS:
+        offers = catalog.of_kind(kind)
+        family = name.partition(":")[0] + ":"
+        offer = offers.get(name) or offers.get(family)
+        if offer:
+            return {"kind": kind[:-1], **_describe(offer)}
+    for kind in RECIPE_KINDS:
+        if name in shipped_recipes(kind):
+            return {"kind": f"{kind} recipe", "recipe": read_document(name, kind).value}
+    entries = [each for kind in ENTRY_KINDS for each in catalog.of_kind(kind)]
+    recipes = [each for kind in RECIPE_KINDS for each in shipped_recipes(kind)]
+    near = suggest(name, [*entries, *recipes])
+    problems = "".join(f"; {problem}" for problem in catalog.problems)
+    raise PluginError(f'nothing is called "{name}"{near}{problems}; run `qcli list`')
+
+
+def _describe(offer: Offer) -> dict[str, Any]:
+    entry = offer.entry
+    fields: dict[str, Any] = {
+        "name": entry.name,
+        "summary": entry.summary,
+        "source": entry.source,
+        "distribution": offer.distribution,
+        "version": offer.version,
+    }
+    match entry:
+        case QuantizerEntry():
+            fields["quantizes"] = sorted(entry.quantizes)
+        case ArchitectureEntry():
+            fields["first_layer"] = entry.first_layer
+            fields["last_layer"] = entry.last_layer
+            fields["default_num_classes"] = entry.default_num_classes
+            fields["default_image_shape"] = list(entry.default_image_shape)
+        case DatasetEntry():
+            fields["num_classes"] = entry.num_classes
+            fields["image_shape"] = list(entry.image_shape) if entry.image_shape else None
+    return {**fields, "options": dict(entry.options)}
+
+
+def _print(found: dict[str, Any]) -> None:
+    from qcli.reporting.tables import print_fields, print_table
+
+    options = found.pop("options")
+    print_fields({key.replace("_", " "): _text(value) for key, value in found.items()})
+    rows = [
+        [name, json.dumps(option["default"]), _allowed(option), option["description"]]
+        for name, option in options.items()
+    ]
+    if rows:
+        print_table(("option", "default", "allowed", "meaning"), rows)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return (
+            " x ".join(map(str, value))
+            if all(isinstance(v, int) for v in value)
+            else ", ".join(value)
+        )
+    return "decided by the data or the network" if value is None else str(value)
+
+
+def _allowed(option: dict[str, Any]) -> str:
+    if "enum" in option:
+        return ", ".join(map(str, option["enum"]))
+    if "$ref" in option:
+        return "number or schedule"
+    types = option.get("type", "any")
+    text = types if isinstance(types, str) else " or ".join(types)
+    bounds = [
+        f"{word} {option[key]}"
+        for key, word in (
+            ("minimum", "from"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "to"),
+            ("exclusiveMaximum", "below"),
+        )
+        if key in option
+    ]
+    return " ".join([text, *bounds])

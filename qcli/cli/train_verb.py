@@ -1,0 +1,141 @@
+"""`qcli train`: train a network, or go on with a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qcli.catalog.load import load_catalog
+from qcli.cli.options import make_request, plugin_options, recipe_options
+from qcli.errors import UsageError
+from qcli.recipe.setting import Request, Setting, resolve_setting
+
+# What `qcli train` does with no recipe and no network.
+DEMO = {"train_json": "lenet5-digits-20ep", "quant_json": "search-1b"}
+
+
+@click.command("train")
+@recipe_options
+@click.option("-p", "--data-dir", type=Path, metavar="DIR", help="Where data sets lie.")
+@click.option("--download", is_flag=True, help="Fetch the data set into the data directory.")
+@click.option("--init-from", type=Path, metavar="RUN|FILE", help="Weights to start from.")
+@click.option("-o", "--work-dir", type=Path, metavar="DIR", help="The run directory; must be new.")
+@click.option("--resume", type=Path, metavar="RUN", help="Go on with a run, bit for bit.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Train for fewer or more epochs.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Key of everything random.")
+@click.option("--cpu", is_flag=True, help="Leave GPUs alone.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; default: torch's choice.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop before training.")
+@click.option("-v", "--verbose", is_flag=True, help="Print the plan and progress within epochs.")
+@click.option("--save", is_flag=True, help="Accepted for old scripts: runs are always saved.")
+@plugin_options
+def command(**options: Any) -> None:
+    """Train a network from a training recipe and a quantization recipe.
+
+    With no argument, 1-bit weight search on the embedded digits. Without --quant-json, float.
+    """
+    from qcli.reporting.console import TrainingReport, say
+
+    if options.pop("save"):
+        say("--save: runs are always saved")
+    if options["resume"]:
+        _resume(options)
+        return
+    is_demo = not any(options[key] for key in ("train_json", "architecture", "dataset"))
+    request = make_request(options)
+    if is_demo:
+        request = replace(
+            request,
+            train_json=DEMO["train_json"],
+            quant_json=request.quant_json or DEMO["quant_json"],
+        )
+    catalog = load_catalog(options["plugins"])
+    _require_training_recipe(request)
+    setting = resolve_setting(request, catalog)
+    verbose = options.pop("verbose")
+    if options.pop("dry_run"):
+        _print_plan(setting, options)
+        return
+    if verbose:
+        _print_plan(setting, options)
+    _run(setting, options, TrainingReport(quiet=not _is_main(), verbose=verbose), is_demo)
+
+
+def _require_training_recipe(request: Request) -> None:
+    if request.train_json is None:
+        from qcli.recipe.library import shipped_recipes
+
+        names = [
+            name
+            for name in shipped_recipes("training")
+            if (request.dataset or "") in name or (request.architecture or "?") in name
+        ]
+        hint = f"; shipped ones that may fit: {', '.join(names)}" if names else ""
+        raise UsageError(f"how to train is missing: give --train-json RECIPE{hint}")
+
+
+def _run(setting: Setting, options: dict[str, Any], report: Any, is_demo: bool) -> None:
+    from qcli.reporting.summary import print_result
+    from qcli.training.record import SessionOptions
+    from qcli.training.session import run_session
+
+    session = SessionOptions(
+        data_root=options["data_dir"],
+        init_from=options["init_from"],
+        work_dir=options["work_dir"],
+        cpu=options["cpu"],
+        threads=options["threads"],
+        plugins=options["plugins"],
+        argv=sys.argv,
+        resume=options["resume"],
+    )
+    try:
+        path, result = run_session(setting, session, load_catalog(options["plugins"]), report)
+    finally:
+        report.close()
+    if _is_main():
+        print_result(path, result, is_demo=is_demo)
+
+
+def _resume(options: dict[str, Any]) -> None:
+    """Go on with a run: what defines it comes from the run, and only from there."""
+    from qcli.reporting.console import TrainingReport
+    from qcli.training.revival import read_setting
+    from qcli.training.run_directory import RunDirectory
+
+    may = {"resume", "data_dir", "cpu", "plugins", "verbose", "threads"}
+    given = [name for name, value in options.items() if value and name not in may]
+    if given:
+        flag = given[0].replace("_", "-").replace("architecture", "arch")
+        raise UsageError(
+            f"--resume takes everything from the run; leave out --{flag}, or start a new run"
+        )
+    path: Path = options["resume"]
+    record = RunDirectory(path).read("run.json")
+    if record.get("status") == "finished":
+        raise UsageError(f"{path} is finished; evaluate it: qcli eval {path}")
+    options["plugins"] = (*record["plugins"], *options["plugins"])
+    if options["data_dir"] is None and record["data_root"]:
+        options["data_dir"] = Path(record["data_root"])
+    options["threads"] = options["threads"] or record["threads"]
+    options["cpu"] = options["cpu"] or record["cpu"]
+    setting = read_setting(path, load_catalog(options["plugins"]))
+    report = TrainingReport(quiet=not _is_main(), verbose=options["verbose"])
+    _run(setting, options, report, is_demo=False)
+
+
+def _print_plan(setting: Setting, options: dict[str, Any]) -> None:
+    from qcli.cli.plan_verb import plan_without_weights
+    from qcli.reporting.tables import print_plan
+
+    if _is_main():
+        print_plan(plan_without_weights(setting, load_catalog(options["plugins"])))
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"

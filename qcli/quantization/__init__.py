@@ -1,0 +1,1 @@
+"""Quantizers, the plan that places them, and the surgery that carries it out."""

@@ -1,0 +1,83 @@
+"""Operations that quantizers are made of, exact in forward, with the gradient that papers mean.
+
+They are autograd Functions: the trick `x + (q - x).detach()` changes values in the last bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, source: Tensor, value: Tensor) -> Tensor:
+        return value.clone() if value is source else value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+class _RoundSTE(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.round(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.factor, None
+
+
+def straight_through(source: Tensor, value: Tensor) -> Tensor:
+    """Return `value`, whose gradient goes to `source` unchanged.
+
+    Args:
+        source: The tensor that receives the gradient, of the shape of `value`.
+        value: The tensor that is returned, bit for bit.
+    """
+    result: Tensor = _StraightThrough.apply(source, value)
+    return result
+
+
+def round_ste(x: Tensor) -> Tensor:
+    """Round half to even; the gradient passes unchanged (straight-through estimator)."""
+    result: Tensor = _RoundSTE.apply(x)
+    return result
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """Return `x` unchanged; its gradient is multiplied by `factor`."""
+    result: Tensor = _ScaleGradient.apply(x, factor)
+    return result
+
+
+def _reduce(tensor: Tensor, operation: Any) -> Tensor:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        tensor = tensor.clone()
+        torch.distributed.all_reduce(tensor, operation)
+    return tensor
+
+
+def all_reduce_sum(tensor: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes; with one process, the tensor itself."""
+    return _reduce(tensor, torch.distributed.ReduceOp.SUM)
+
+
+def all_reduce_max(tensor: Tensor) -> Tensor:
+    """Return the elementwise maximum over all processes; with one process, the tensor itself."""
+    return _reduce(tensor, torch.distributed.ReduceOp.MAX)

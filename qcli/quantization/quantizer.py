@@ -1,0 +1,147 @@
+"""The contract of a quantizer: one class for weights, activations, annealing and search.
+
+Shapes: B batch, C channels, O output channels, I input channels of a group, H W spatial, K levels
+of a codebook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from qcli.quantization.grid import Grid, Thresholds, find_thresholds, fit_grid
+from qcli.recipe.schedule import Progress
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What a quantizer is told about the tensor it serves.
+
+    Args:
+        role: "weight", "input" or "output".
+        shape: Of a weight, such as [O, I, H, W]; of an input or output, of one sample: [C, H, W].
+        channel_axis: The axis of output channels of a weight (1 for transposed convolutions), or
+            of the channels of a sample with its batch axis.
+        layer: Dotted name of the module.
+        fed_by: Class name of the module that makes the layer's input, where it is known.
+        followed_by: Class name of the module that takes the layer's output, where it is known.
+        pretrained: Whether the weights at hand were trained before.
+    """
+
+    role: str
+    shape: tuple[int, ...]
+    channel_axis: int = 0
+    layer: str = ""
+    fed_by: str | None = None
+    followed_by: str | None = None
+    pretrained: bool = False
+
+    def channel_shape(self) -> tuple[int, ...]:
+        """The shape of one value for each output channel that broadcasts over the weight."""
+        return tuple(n if axis == self.channel_axis else 1 for axis, n in enumerate(self.shape))
+
+
+@dataclass(frozen=True)
+class ParameterDefaults:
+    """How a quantizer's parameters are trained where the recipe says nothing.
+
+    Args:
+        weight_decay: None: the recipe's.
+        lr_factor: Factor on the learning rate.
+    """
+
+    weight_decay: float | None = None
+    lr_factor: float = 1.0
+
+
+class Quantizer(nn.Module):
+    """Maps a float tensor to the values that its hardware form can hold.
+
+    A subclass writes `forward`, `codebook` and `codes`, and whatever else differs from what is
+    here. Forward computes in float32 and returns the dtype that it was given. In eval mode it
+    returns exactly what is deployed: `decode(codes(x))`, bit for bit.
+
+    A number that is annealed lives in a 0-d buffer that `on_progress` fills: a Python attribute
+    would compile a new graph at each change and be lost on resume.
+    """
+
+    #: By kind of parameter, "latent" and "quantizer": how it is trained. The recipe's groups win.
+    parameter_defaults: ClassVar[Mapping[str, ParameterDefaults]] = {
+        "latent": ParameterDefaults(),
+        "quantizer": ParameterDefaults(weight_decay=0.0),
+    }
+
+    def __init__(self, info: TensorInfo) -> None:
+        super().__init__()
+        self.info = info
+
+    def observe(self, x: Tensor) -> None:
+        """Look at a real tensor before training: the weight once, or a layer's input per batch."""
+
+    def encode(self, weight: Tensor) -> Tensor:
+        """Return the latent, the tensor that is trained, of a float weight."""
+        return weight
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Return the quantized tensor, of the dtype of `latent`."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def on_progress(self, progress: Progress) -> None:
+        """Set annealed numbers before an optimizer step: a pure function of `progress`."""
+
+    def after_step(self, latent: Tensor | None) -> None:
+        """Mend state after an optimizer step: positivity, projection, gathered statistics.
+
+        Args:
+            latent: The weight's latent, which may be changed in place; None for inputs, outputs.
+        """
+
+    def codebook(self) -> Tensor:
+        """Return every value that eval mode can emit: float32 [K], or [O, K]."""
+        raise NotImplementedError(f"{type(self).__name__} has no codebook")
+
+    def codes(self, latent: Tensor) -> Tensor:
+        """Return the int32 index into the codebook of every element, of the quantized shape."""
+        raise NotImplementedError(f"{type(self).__name__} has no codes")
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the float32 values of codes."""
+        book = self.codebook()
+        if book.dim() == 1:
+            return book[codes.long()]
+        axis = self.info.channel_axis
+        rows = codes.long().movedim(axis, 0)
+        values = torch.gather(book, 1, rows.reshape(len(book), -1))
+        return values.reshape(rows.shape).movedim(0, axis)
+
+    def grid(self) -> Grid | None:
+        """Return the codebook as integers times a step; None: it lies on no grid."""
+        book = self.codebook().detach()
+        return fit_grid(book) if book.dim() == 1 else None
+
+    def thresholds(self) -> Thresholds | None:
+        """Return the boundaries between codes for inputs and outputs; None for weights."""
+        if self.info.role == "weight":
+            return None
+        device = self.codebook().device
+        with torch.no_grad():
+            return find_thresholds(lambda x: self.codes(x.to(device)), self.codebook().shape[-1])
+
+    @property
+    def bits(self) -> int:
+        """The width of a code."""
+        return max(1, (self.codebook().shape[-1] - 1).bit_length())
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """Observe and encode: what torch's parametrization calls when a weight is assigned."""
+        with torch.no_grad():
+            self.observe(weight.detach())
+            return self.encode(weight.detach())
+
+    def extra_repr(self) -> str:
+        """Name the layer and the slot, for `print(model)`."""
+        return f"{self.info.layer}.{self.info.role}"

@@ -1,0 +1,180 @@
+"""Look at a float network before anything is planned: its layers, their calls, costs, neighbors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from qcli.errors import PlanError
+
+QUANTIZABLE = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.Linear,
+)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.PReLU, nn.Identity)
+# They change the place of values and not their kind: neighbors are looked for beyond them.
+PASSING = (nn.Flatten, nn.Dropout, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+
+
+@dataclass
+class Visit:
+    """What one forward pass showed of a module.
+
+    Args:
+        calls: How often it was called.
+        macs: Multiply-accumulates for one image, of all calls.
+        input_shape: Of one sample.
+        output_shape: Of one sample.
+        order: Its place among the modules, by first call.
+    """
+
+    calls: int = 0
+    macs: int = 0
+    input_shape: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
+    order: int = -1
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a network.
+
+    Args:
+        visits: By dotted name, every module that one forward pass called.
+        producers: By dotted name, the module whose output the module receives.
+        consumers: By dotted name, the module that receives the module's output.
+    """
+
+    visits: dict[str, Visit] = field(default_factory=dict)
+    producers: dict[str, str] = field(default_factory=dict)
+    consumers: dict[str, str] = field(default_factory=dict)
+
+    def visit(self, name: str) -> Visit:
+        """Return what was seen of a module; a module that was never called has 0 calls."""
+        return self.visits.get(name, Visit())
+
+    def called(self, model: nn.Module) -> list[str]:
+        """Return the quantizable layers in the order of their first call."""
+        names = [name for name, _ in quantizable_layers(model) if self.visit(name).calls]
+        return sorted(names, key=lambda name: self.visits[name].order)
+
+
+def quantizable_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers that have a weight to quantize, with their dotted names."""
+    for name, module in model.named_modules():
+        if isinstance(module, QUANTIZABLE):
+            yield name, module
+
+
+def survey_model(model: nn.Module, image_shape: tuple[int, ...]) -> Survey:
+    """Call the network once on one empty image, and trace it.
+
+    Args:
+        model: On any device, the meta device included.
+        image_shape: (C, H, W).
+
+    Raises:
+        PlanError: The network cannot take such an image.
+    """
+    producers, consumers = _neighbors(model)
+    return Survey(_visits(model, image_shape), producers, consumers)
+
+
+def _visits(model: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Visit]:
+    visits: dict[str, Visit] = {}
+    hooks = [
+        module.register_forward_hook(_recorder(visits, name))
+        for name, module in model.named_modules()
+        if name
+    ]
+    training = model.training
+    parameter = next(model.parameters(), torch.empty(0))
+    image = torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype)
+    try:
+        with torch.no_grad():
+            model.eval()(image)
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise PlanError(
+            [f"the network cannot take an image of shape {image_shape}: {reason}"]
+        ) from None
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return visits
+
+
+def _recorder(visits: dict[str, Visit], name: str) -> Any:
+    def record(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        visit = visits.setdefault(name, Visit(order=len(visits)))
+        visit.calls += 1
+        if not (args and isinstance(args[0], Tensor) and isinstance(output, Tensor)):
+            return
+        visit.macs += _macs(module, args[0], output)
+        visit.input_shape = tuple(args[0].shape[1:])
+        visit.output_shape = tuple(output.shape[1:])
+
+    return record
+
+
+def _macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
+    """Multiply-accumulates of one call: each weight meets each position once."""
+    if not isinstance(module, QUANTIZABLE):
+        return 0
+    weight: Any = module.weight
+    if isinstance(module, nn.Linear):
+        return int(weight.numel()) * math.prod(y.shape[:-1])
+    positions = x.shape[2:] if isinstance(module, TRANSPOSED) else y.shape[2:]
+    return int(weight.numel()) * math.prod(positions) * x.shape[0]
+
+
+class _LeafTracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return not any(True for _ in m.children())
+
+
+def _neighbors(model: nn.Module) -> tuple[dict[str, str], dict[str, str]]:
+    """Return who feeds whom; nothing where the network cannot be traced."""
+    try:
+        graph = _LeafTracer().trace(model)
+    except Exception:
+        # Tracing runs the network's own Python on proxies: anything may come out of it.
+        return {}, {}
+    modules = dict(model.named_modules())
+    producers: dict[str, str] = {}
+    consumers: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op == "call_module":
+            source = _upstream(node, modules)
+            if source:
+                producers[node.target] = source
+                consumers.setdefault(source, node.target)
+    return producers, consumers
+
+
+def _upstream(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
+    source = node.all_input_nodes[0] if node.all_input_nodes else None
+    while source is not None:
+        if source.op == "call_module" and not isinstance(modules[str(source.target)], PASSING):
+            return str(source.target)
+        if source.op != "call_module" and not _keeps_values(source):
+            return None
+        source = source.all_input_nodes[0] if source.all_input_nodes else None
+    return None
+
+
+def _keeps_values(node: fx.Node) -> bool:
+    name = getattr(node.target, "__name__", str(node.target))
+    return node.op in ("call_function", "call_method") and name in ("flatten", "view", "reshape")

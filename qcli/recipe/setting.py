@@ -1,0 +1,174 @@
+"""Everything that defines a run, resolved from the command line before torch is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qcli.catalog.catalog import Catalog
+from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, Shape
+from qcli.errors import UsageError
+from qcli.recipe.checking import fill_defaults, load_schema, options_schema
+from qcli.recipe.checks import Findings, check_options, check_recipe
+from qcli.recipe.document import Document, read_document
+from qcli.recipe.flags import apply_layer_flags, apply_overrides
+from qcli.recipe.quantization import QuantizationRecipe
+from qcli.recipe.slots import fill_slots
+from qcli.recipe.training import TrainingRecipe
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; None and empty: not said."""
+
+    architecture: str | None = None
+    dataset: str | None = None
+    train_json: str | None = None
+    quant_json: str | None = None
+    overrides: Sequence[str] = ()
+    first_layer: str | None = None
+    last_layer: str | None = None
+    epochs: int | None = None
+    seed: int | None = None
+    download: bool = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A checked and complete description of a run.
+
+    Args:
+        training: The training recipe; None where only a plan is asked for.
+        quantization: The quantization recipe; None: everything stays float.
+        architecture: The network's entry.
+        architecture_name: What the user calls it: the name with any family member.
+        architecture_options: Its keyword arguments.
+        dataset: The data set's entry, None where none is named.
+        dataset_options: Its keyword arguments.
+    """
+
+    training: TrainingRecipe | None
+    quantization: QuantizationRecipe | None
+    architecture: ArchitectureEntry
+    architecture_name: str
+    architecture_options: Mapping[str, Any]
+    dataset: DatasetEntry | None = None
+    dataset_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def image_shape(self) -> Shape:
+        """(C, H, W) of the images: the data set's, or what the network is made for."""
+        shape = self.dataset.image_shape if self.dataset else None
+        return shape or self.architecture.default_image_shape
+
+
+def resolve_setting(request: Request, catalog: Catalog) -> Setting:
+    """Read and check the recipes that a command line names, with its flags applied.
+
+    Raises:
+        RecipeError: Every fault of both recipes together.
+        PluginError: The only faults are names that no plugin offers.
+        UsageError: No network is named, or a flag fits no recipe.
+    """
+    training = read_document(request.train_json, "training") if request.train_json else None
+    quantization = read_document(request.quant_json, "quantization") if request.quant_json else None
+    training = training and _with_flags(training, request)
+    training, quantization = apply_overrides(training, quantization, request.overrides)
+    findings = Findings()
+    if training:
+        findings.add(check_recipe(training, "training", catalog))
+    if quantization:
+        findings.add(check_recipe(quantization, "quantization", catalog))
+    findings.raise_any()
+    flags = {"first_layer": request.first_layer, "last_layer": request.last_layer}
+    reasons: dict[str, str] = {}
+    if quantization:
+        quantization, reasons = apply_layer_flags(quantization, flags, catalog)
+        findings.add(check_recipe(quantization, "quantization", catalog))
+        findings.raise_any()
+    elif any(flags.values()):
+        raise UsageError("--first-layer and --last-layer need a quantization recipe: --quant-json")
+    return _resolve(training, quantization, reasons, request, catalog)
+
+
+def _with_flags(document: Document, request: Request) -> Document:
+    """Let flags replace what a training recipe says."""
+    for part, flag, name in (
+        ("architecture", "-a", request.architecture),
+        ("dataset", "-d", request.dataset),
+    ):
+        present = document.value.get(part)
+        same = isinstance(present, dict) and present.get("name") == name
+        # A recipe that names the same entry keeps the options that it gives it.
+        if name is not None and not same:
+            document = document.with_value((part,), {"name": name}, f"{flag} {name}")
+    for part, number in (("epochs", request.epochs), ("seed", request.seed)):
+        if number is not None:
+            document = document.with_value((part,), number, f"--{part} {number}")
+    if request.download:
+        document = document.with_value(("dataset", "download"), True, "--download")
+    return document
+
+
+def _resolve(
+    training: Document | None,
+    quantization: Document | None,
+    reasons: Mapping[str, str],
+    request: Request,
+    catalog: Catalog,
+) -> Setting:
+    given = (training.value.get("architecture") if training else None) or {}
+    name = given.get("name") or request.architecture
+    if name is None:
+        raise UsageError("no network is named: give -a ARCHITECTURE")
+    entry, member = catalog.architecture(name)
+    options = _network_options(entry, given, quantization)
+    dataset_value = training.value["dataset"] if training else {"name": request.dataset}
+    dataset = catalog.dataset(dataset_value["name"]) if dataset_value["name"] else None
+    dataset_options = _filled(dataset_value, dataset.options) if dataset else {}
+    recipe = None
+    if training and dataset:
+        value = fill_defaults(training.value, load_schema("training"))
+        value["architecture"] = {"name": name, **options}
+        value["dataset"] = {"name": dataset.name, **dataset_options}
+        recipe = TrainingRecipe.from_json(value)
+    return Setting(
+        training=recipe,
+        quantization=_quantization(quantization, reasons, catalog) if quantization else None,
+        architecture=entry,
+        architecture_name=name,
+        architecture_options=options | ({"member": member} if member is not None else {}),
+        dataset=dataset,
+        dataset_options=dataset_options,
+    )
+
+
+def _network_options(
+    entry: ArchitectureEntry, given: Mapping[str, Any], quantization: Document | None
+) -> dict[str, Any]:
+    """Return the network's options: the training recipe's, under those that the method requires."""
+    required: Mapping[str, Any] = {}
+    if quantization and "architecture_options" in quantization.value:
+        Findings(check_options(quantization, "architecture_options", entry.options)).raise_any()
+        required = quantization.value["architecture_options"]
+    return _filled({**given, **required}, entry.options)
+
+
+def _filled(value: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    own = {key: part for key, part in value.items() if key != "name"}
+    filled: dict[str, Any] = fill_defaults(own, options_schema(options))
+    return filled
+
+
+def _quantization(
+    document: Document, reasons: Mapping[str, str], catalog: Catalog
+) -> QuantizationRecipe:
+    unsaid = {
+        part: f"{part}: float unless a recipe or a flag says otherwise"
+        for part in ("first_layer", "last_layer")
+        if part not in document.value
+    }
+    value = fill_defaults(document.value, load_schema("quantization"))
+    filled = fill_slots(value, catalog)
+    return QuantizationRecipe.from_json(filled, document.label, {**unsaid, **reasons})

@@ -1,0 +1,81 @@
+"""A training recipe, frozen, as the training code reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qcli.recipe.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class OptimizerRecipe:
+    """The optimizer and its options.
+
+    Args:
+        name: sgd, adam or adamw.
+        options: What torch's constructor takes beside the parameters, the learning rate and the
+            weight decay.
+        weight_decay: L2 penalty for the roles weight, latent and norm_bias.
+        groups: By role, `weight_decay` and `lr_factor` where they differ.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    weight_decay: float
+    groups: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How a network is trained: the fields of the training schema, all filled in.
+
+    `document` is the effective recipe as JSON: feeding it back reproduces the run.
+    """
+
+    name: str
+    normalize: str | Mapping[str, Any]
+    augment: tuple[str, ...]
+    epochs: int
+    batch_size: int
+    accumulate: int
+    drop_last: bool
+    precision: str
+    lr: Schedule
+    optimizer: OptimizerRecipe
+    clip_gradient_norm: float | None
+    label_smoothing: float
+    compile: bool
+    channels_last: bool
+    validation_fraction: float
+    select_on: str
+    select_by: str
+    seed: int
+    calibration_batches: int
+    batch_norm_recalibration_batches: int
+    evaluation_batch_size: int
+    evaluation_resize: int | None
+    workers: int | None
+    checkpoint_every_minutes: float
+    document: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TrainingRecipe:
+        """Build the recipe from a checked and filled JSON object."""
+        about = {"$schema", "source", "note", "reported", "architecture", "dataset"}
+        fields = {key: part for key, part in value.items() if key not in about}
+        fields["lr"] = Schedule.from_json(fields["lr"])
+        fields["augment"] = tuple(fields["augment"])
+        fields["optimizer"] = _optimizer(fields["optimizer"])
+        return cls(**fields, document=value)
+
+
+def _optimizer(value: Mapping[str, Any]) -> OptimizerRecipe:
+    options = dict(value)
+    return OptimizerRecipe(
+        name=options.pop("name"),
+        weight_decay=options.pop("weight_decay"),
+        groups=options.pop("groups"),
+        options=options,
+    )

@@ -1,0 +1,156 @@
+"""What people see while qcli works; everything but data goes to stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from qcli.quantization.plan import Plan
+    from qcli.recipe.setting import Setting
+    from qcli.training.evaluation import Metrics
+
+SECONDS_BETWEEN_READINGS = 0.5
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def make_console(*, stderr: bool = True) -> Console:
+    """Return a console that wraps nothing: messages are long and are searched for."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print a message to stderr as it is."""
+    make_console().print(text, markup=False)
+
+
+def print_data(text: str) -> None:
+    """Print data to stdout as it is."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as a percentage with two decimals."""
+    return f"{100 * fraction:.2f} %"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a time span as people write it."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def format_bytes(count: int) -> str:
+    """Return a size as people write it."""
+    if count < 1024:
+        return f"{count} B"
+    return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.2f} MiB"
+
+
+class TrainingReport:
+    """Tells people how a run goes: a bar on a terminal, one line for each epoch elsewhere.
+
+    Args:
+        quiet: Whether to say nothing, as in processes that are not the main one.
+        verbose: Whether to say something within epochs where there is no terminal.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet = quiet
+        self.verbose = verbose and not quiet
+        self.console = make_console()
+        self.watched = self.console.is_terminal and not quiet
+        self.bar: Progress | None = None
+        self.read_at = 0.0
+        self.numbers = ""
+
+    def note(self, text: str) -> None:
+        """Say something that the user should know."""
+        if not self.quiet:
+            self.console.print(text, markup=False)
+
+    def begin_run(self, setting: Setting, plan: Plan, path: Path, device: str) -> None:
+        """Say what is about to be trained, and where."""
+        recipe = setting.training
+        assert recipe is not None
+        assert setting.dataset is not None
+        quantized = sum(row.slots["weight"] is not None for row in plan.layers)
+        recipe_name = setting.quantization.name if setting.quantization else "float"
+        self.note(
+            f"training {setting.architecture_name} on {setting.dataset.name} with {recipe_name}: "
+            f"{quantized} of {len(plan.layers)} layers have quantized weights; "
+            f"{recipe.epochs} epochs, {device}"
+        )
+        self.note(f"run directory: {path}")
+        chosen = "the test set, as most published tables do"
+        if recipe.select_on == "validation":
+            chosen = "held-out training images; the test set is measured once, at the end"
+        self.note(f"the best epoch is selected on {chosen}")
+
+    def begin_epoch(self, epoch: int, total_epochs: int, num_steps: int, first_step: int) -> None:
+        """Open the epoch's bar."""
+        if not self.watched:
+            return
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}  {task.fields[numbers]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.bar.add_task(
+            "",
+            total=num_steps,
+            completed=first_step,
+            epoch=f"{epoch + 1}/{total_epochs}",
+            numbers="",
+        )
+        self.bar.start()
+
+    def wants_metrics(self) -> bool:
+        """Say now and then, where somebody watches, that numbers are wanted."""
+        pause = SECONDS_BETWEEN_READINGS if self.watched else SECONDS_BETWEEN_LINES
+        if not (self.watched or self.verbose) or time.monotonic() - self.read_at < pause:
+            return False
+        self.read_at = time.monotonic()
+        return True
+
+    def step(self, step: int, metrics: Metrics | None, images_per_second: float) -> None:
+        """Move the bar, or print a line now and then."""
+        if metrics:
+            self.numbers = f"loss {metrics.loss:.4f}  top-1 {percent(metrics.top1)}"
+        numbers = f"{self.numbers}  {images_per_second:,.0f} images/s"
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=step, numbers=numbers)
+        elif metrics:
+            self.note(f"step {step}  {numbers}")
+
+    def end_epoch(self, row: Mapping[str, Any], is_best: bool) -> None:
+        """Print the epoch's line."""
+        self.close()
+        temperature = row["temperature"]
+        annealed = "" if temperature is None else f"  temperature {temperature:.3g}"
+        self.note(
+            f"epoch {row['epoch']:>3}  loss {row['train_loss']:.4f}  "
+            f"train {percent(row['train_top1'])}  val {percent(row['val_top1'])}"
+            f"{'  best' if is_best else '      '}  lr {row['lr']:.3g}{annealed}  "
+            f"{row['images_per_second']:,.0f} images/s  "
+            f"{format_seconds(row['train_seconds'] + row['val_seconds'])}"
+        )
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None

@@ -1,0 +1,74 @@
+"""Tables: the plan, and lists of what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from qcli.reporting.console import format_bytes, make_console
+
+if TYPE_CHECKING:
+    from qcli.quantization.plan import LayerPlan, Plan, SlotPlan
+
+
+def make_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table without rules; cells are text, never markup."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*[cell.replace("[", r"\[") for cell in row])
+    return table
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to stdout, as wide as it needs to be where stdout is no terminal."""
+    console = make_console(stderr=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=400)
+    console.print(make_table(columns, rows))
+
+
+def print_plan(plan: Plan) -> None:
+    """Print the plan's rows and totals to stdout."""
+    from qcli.quantization.cost import FORMULA, count_cost
+
+    columns = ("layer", "type", "weight", "input", "output", "weights", "MACs", "because")
+    print_table(columns, [_plan_row(row) for row in plan.layers])
+    cost = count_cost(plan)
+    quantized = [row for row in plan.layers if row.slots["weight"]]
+    layers = sum(row.weights > 0 for row in plan.layers)
+    console = make_console(stderr=False)
+    lines = (
+        "",
+        f"{len(quantized)} of {layers} layers have quantized weights; "
+        f"{cost.parameters:,} parameters, {cost.weights:,} of them weights of layers",
+        f"{cost.macs / 1e6:,.2f} million MACs, {cost.bit_operations / 1e9:,.3f} billion bit "
+        f"operations for one image",
+        f"weights take {format_bytes(cost.weight_bytes)} instead of "
+        f"{format_bytes(cost.float_bytes)} as float32",
+        FORMULA,
+    )
+    for line in lines:
+        console.print(line, markup=False)
+
+
+def _plan_row(row: LayerPlan) -> list[str]:
+    slots = [_slot(row.slots[name], row, name) for name in ("weight", "input", "output")]
+    macs = f"{row.macs:,}" if row.macs else ""
+    weights = f"{row.weights:,}" if row.weights else ""
+    return [row.layer, row.type, *slots, weights, macs, row.because]
+
+
+def _slot(slot: SlotPlan | None, row: LayerPlan, name: str) -> str:
+    if slot:
+        return f"{slot.entry.name} {slot.bits}b"
+    return "float" if row.weights or name == "output" else ""
+
+
+def print_fields(fields: Mapping[str, str]) -> None:
+    """Print names and texts to stdout, aligned."""
+    print_table(("", ""), list(fields.items()))

@@ -1,0 +1,1 @@
+"""The laws that a plugin must obey, for its author to run."""

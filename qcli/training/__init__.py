@@ -1,0 +1,1 @@
+"""One visible training loop and its collaborators."""

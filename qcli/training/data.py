@@ -1,0 +1,154 @@
+"""Turn a data set and a training recipe into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qcli.catalog.catalog import resolve_build
+from qcli.errors import PluginError, RecipeError
+from qcli.recipe.setting import Setting
+from qcli.recipe.training import TrainingRecipe
+from qcli.training.batches import (
+    EvaluationBatches,
+    Normalizer,
+    Process,
+    ResidentEvaluation,
+    ResidentTraining,
+    TrainingBatches,
+)
+from qcli.training.division import Division
+from qcli.training.keyed import keyed_generator
+from qcli.training.splits import ArraySplit, ImageSplit, Normalization, Split, Splits
+
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class Data:
+    """The batches of a run.
+
+    Args:
+        training: What the network is trained on.
+        selection: What selects the best epoch: the validation set, or the test set.
+        test: The test set.
+    """
+
+    training: TrainingBatches
+    selection: EvaluationBatches
+    test: EvaluationBatches
+
+
+def load_splits(setting: Setting, root: Path | None) -> Splits:
+    """Read the data set of a setting.
+
+    Raises:
+        DataError: Files are missing or damaged.
+        PluginError: What the data set's plugin returns is no Splits.
+    """
+    entry = setting.dataset
+    assert entry is not None
+    build = resolve_build(entry.build, entry.name)
+    splits = build(root, setting.image_shape, **setting.dataset_options)
+    if not isinstance(splits, Splits):
+        raise PluginError(f'"{entry.name}" builds a {type(splits).__name__}, not a qcli.Splits')
+    return splits
+
+
+def make_data(
+    splits: Splits, recipe: TrainingRecipe, shape: tuple[int, ...], process: Process
+) -> Data:
+    """Make the batches of one process.
+
+    Args:
+        splits: The data set.
+        recipe: How it is augmented, normalized and divided.
+        shape: (C, H, W) that the network takes.
+        process: Which process this is.
+    """
+    channels, size = shape[0], (shape[1], shape[2])
+    normalization = _normalization(recipe.normalize, splits, channels)
+    normalizer = Normalizer(normalization, recipe.channels_last, process.device)
+    train, held_out = _hold_out(splits.train, recipe)
+
+    def training(split: Split) -> TrainingBatches:
+        division = Division(
+            len(split), recipe.batch_size, recipe.accumulate, recipe.drop_last, process.count
+        )
+        if isinstance(split, ArraySplit):
+            return ResidentTraining(
+                split, division, recipe.augment, normalizer, recipe.seed, process
+            )
+        from qcli.training.streaming import StreamedTraining, training_transform
+
+        transform = training_transform(recipe.augment, size)
+        return StreamedTraining(
+            split, division, transform, normalizer, recipe.seed, recipe.workers, process
+        )
+
+    def evaluation(split: Split) -> EvaluationBatches:
+        batch_size = recipe.evaluation_batch_size
+        if isinstance(split, ArraySplit):
+            return ResidentEvaluation(split, batch_size, normalizer, process)
+        from qcli.training.streaming import StreamedEvaluation, evaluation_transform
+
+        transform = evaluation_transform(size, recipe.evaluation_resize)
+        return StreamedEvaluation(split, batch_size, transform, normalizer, recipe.workers, process)
+
+    test = evaluation(splits.test)
+    selection = evaluation(held_out) if held_out is not None else test
+    return Data(training(train), selection, test)
+
+
+def _normalization(choice: Any, splits: Splits, channels: int) -> Normalization | None:
+    if choice == "none":
+        return None
+    if choice == "dataset":
+        return splits.normalization
+    chosen = IMAGENET if choice == "imagenet" else Normalization(choice["mean"], choice["std"])
+    if len(chosen.mean) not in (1, channels) or len(chosen.std) != len(chosen.mean):
+        raise RecipeError(
+            [
+                f"/normalize: {len(chosen.mean)} means and {len(chosen.std)} stds, "
+                f"but the images have {channels} channels"
+            ]
+        )
+    return chosen
+
+
+def _hold_out(train: Split, recipe: TrainingRecipe) -> tuple[Split, Split | None]:
+    """Split the training set into what is trained on and what selects, by the seed."""
+    held = round(len(train) * recipe.validation_fraction)
+    if recipe.validation_fraction == 0:
+        return train, None
+    if not 0 < held < len(train):
+        raise RecipeError(
+            [
+                f"/validation_fraction: {recipe.validation_fraction} of {len(train)} images "
+                f"holds out {held}"
+            ]
+        )
+    order = torch.randperm(len(train), generator=keyed_generator(recipe.seed, "hold out"))
+    return _subset(train, order[held:].sort().values), _subset(train, order[:held].sort().values)
+
+
+def _subset(split: Split, indices: torch.Tensor) -> Split:
+    if isinstance(split, ArraySplit):
+        return ArraySplit(split.images[indices], split.labels[indices])
+    return _ImageSubset(split, indices.tolist())
+
+
+@dataclass(frozen=True)
+class _ImageSubset:
+    split: ImageSplit
+    indices: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.split[self.indices[index]]

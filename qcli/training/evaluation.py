@@ -1,0 +1,91 @@
+"""Measure loss and accuracy; counts stay on the device until they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from qcli.errors import RunError
+from qcli.quantization.ops import all_reduce_sum
+from qcli.training.batches import EvaluationBatches
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What was measured over a set of images.
+
+    Args:
+        loss: Mean cross-entropy, without label smoothing.
+        top1: Share of images whose likeliest class is right, 0..1.
+        top5: Share of images whose class is among the five likeliest, 0..1.
+        count: Images seen, by all processes.
+    """
+
+    loss: float
+    top1: float
+    top5: float
+    count: int
+
+
+class Tally:
+    """Sums over images, on the device.
+
+    `sums` is [loss, right in one, right in five, images], in float64 where the device has it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.sums = torch.zeros(4, dtype=dtype, device=device)
+
+    @torch.no_grad()
+    def add(self, logits: Tensor, labels: Tensor, mean_loss: Tensor) -> None:
+        """Count a batch; nothing is read from the device."""
+        likeliest = logits.topk(min(5, logits.shape[1]), 1).indices == labels[:, None]
+        parts = (
+            mean_loss.detach() * len(labels),
+            likeliest[:, 0].sum(),
+            likeliest.sum(),
+            labels.new_full((), len(labels)),
+        )
+        self.sums += torch.stack([part.to(self.sums.dtype) for part in parts])
+
+    def read(self) -> Metrics:
+        """Return the metrics so far, over all processes: one exchange, one read."""
+        loss, top1, top5, count = all_reduce_sum(self.sums).tolist()
+        seen = max(1.0, count)
+        return Metrics(loss / seen, top1 / seen, top5 / seen, int(count))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a network into eval mode, with every weight quantized once, and back."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), parametrize.cached():
+            yield
+    finally:
+        model.train(training)
+
+
+def evaluate(model: nn.Module, batches: EvaluationBatches, device: torch.device) -> Metrics:
+    """Measure a network on a test or validation set, over all processes.
+
+    Raises:
+        RunError: Not every image was counted exactly once.
+    """
+    tally = Tally(device)
+    with evaluating(model):
+        for batch in batches:
+            logits = model(batch.images).float()
+            tally.add(logits, batch.labels, functional.cross_entropy(logits, batch.labels))
+    metrics = tally.read()
+    if metrics.count != batches.num_images:
+        raise RunError(f"evaluated {metrics.count} images, but the set has {batches.num_images}")
+    return metrics

@@ -1,0 +1,104 @@
+"""One optimizer step, and what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from qcli.errors import RunError
+from qcli.quantization.quantizer import Quantizer
+from qcli.quantization.surgery import latents, quantizers
+from qcli.recipe.schedule import Progress
+from qcli.recipe.training import TrainingRecipe
+from qcli.training.batches import MicroBatch
+from qcli.training.diagnosis import find_first_non_finite
+from qcli.training.evaluation import Tally
+from qcli.training.optimizer import make_optimizer, set_learning_rate
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network in training.
+
+    Args:
+        accelerator: Devices and processes.
+        network: The bare network: its state is what is saved and evaluated.
+        forward: What training calls: the network, perhaps wrapped for processes and compiled.
+        optimizer: Over the network's parameters.
+        recipe: How it is trained.
+        served: Every quantizer, with its latent where it serves a weight.
+    """
+
+    accelerator: Accelerator
+    network: nn.Module
+    forward: Any
+    optimizer: Any
+    recipe: TrainingRecipe
+    served: tuple[tuple[Quantizer, nn.Parameter | None], ...]
+
+    def step(self, batches: Sequence[MicroBatch], progress: Progress, tally: Tally) -> None:
+        """Take one optimizer step.
+
+        Args:
+            batches: The micro-batches of this process.
+            progress: Where training is.
+            tally: Counts the batches.
+
+        Raises:
+            RunError: On the CPU, at once: the loss is not finite. On other devices, whose numbers
+                are not read at each step, `stop_if_not_finite` finds out later.
+        """
+        set_learning_rate(self.optimizer, self.recipe.lr.at(progress))
+        for quantizer, _ in self.served:
+            quantizer.on_progress(progress)
+        for number, batch in enumerate(batches, 1):
+            is_last = number == len(batches)
+            with nullcontext() if is_last else self.accelerator.no_sync(self.forward):
+                self._backward(batch, tally)
+        self._update()
+
+    def _backward(self, batch: MicroBatch, tally: Tally) -> None:
+        logits = self.forward(batch.images).float()
+        smoothing = self.recipe.label_smoothing
+        loss = functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+        if loss.device.type == "cpu":
+            self.stop_if_not_finite(loss, batch)
+        tally.add(logits, batch.labels, loss)
+        self.accelerator.backward(loss * batch.weight)
+
+    def _update(self) -> None:
+        if self.recipe.clip_gradient_norm is not None:
+            parameters = self.network.parameters()
+            self.accelerator.clip_grad_norm_(parameters, self.recipe.clip_gradient_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if not self.accelerator.optimizer_step_was_skipped:
+            for quantizer, latent in self.served:
+                quantizer.after_step(latent)
+
+    def stop_if_not_finite(self, loss: Tensor, batch: MicroBatch) -> None:
+        """Raise RunError, naming the layer, where a loss is not finite."""
+        if not bool(torch.isfinite(loss)):
+            cause = find_first_non_finite(self.network, batch.images)
+            raise RunError(
+                f"the loss is {float(loss)}: {cause}; the last checkpoint is kept; "
+                "try a smaller lr, a warm_up or clip_gradient_norm"
+            )
+
+
+def make_learner(accelerator: Accelerator, model: nn.Module, recipe: TrainingRecipe) -> Learner:
+    """Group the parameters, build the optimizer and prepare both for devices and processes."""
+    optimizer = make_optimizer(model, recipe.optimizer, accelerator.device)
+    prepared, optimizer = accelerator.prepare(model, optimizer)
+    network = accelerator.unwrap_model(prepared)
+    latent_of = latents(network)
+    served = tuple((each, latent_of.get(each)) for _, _, each in quantizers(network))
+    forward = torch.compile(prepared) if recipe.compile else prepared
+    return Learner(accelerator, network, forward, optimizer, recipe, served)

@@ -1,0 +1,243 @@
+"""The training loop: epochs of steps, each epoch measured, written down and checkpointed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import save_model
+
+from qcli.errors import Interrupted, RunError
+from qcli.quantization.ops import all_reduce_max, all_reduce_sum
+from qcli.recipe.schedule import Progress
+from qcli.training.checkpoint import save_checkpoint
+from qcli.training.data import Data
+from qcli.training.evaluation import Metrics, Tally, evaluate
+from qcli.training.interruption import Interruption
+from qcli.training.learner import Learner
+from qcli.training.recalibration import recalibrated, share_buffers
+from qcli.training.run_directory import RunDirectory
+
+# Processes agree on signals and on the clock so often: each time costs an exchange.
+STEPS_BETWEEN_AGREEMENTS = 16
+
+
+class Report(Protocol):
+    """Where the loop says what happens."""
+
+    def begin_epoch(self, epoch: int, total_epochs: int, num_steps: int, first_step: int) -> None:
+        """Hear that an epoch begins."""
+
+    def wants_metrics(self) -> bool:
+        """Say whether a person watches, for whom numbers are worth a read from the device."""
+
+    def step(self, step: int, metrics: Metrics | None, images_per_second: float) -> None:
+        """Hear of a step; metrics now and then."""
+
+    def end_epoch(self, row: Mapping[str, Any], is_best: bool) -> None:
+        """Hear what an epoch came to."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run is: what a checkpoint holds beside the network and the optimizer.
+
+    Args:
+        epoch: The epoch under way.
+        step: Steps of it that are done.
+        sums: The tally of those steps.
+        seconds: Seconds of training in it.
+        best: The row of the best epoch so far.
+        rows: Rows of metrics that hold.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    seconds: float = 0.0
+    best: Mapping[str, Any] | None = None
+    rows: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the position as JSON."""
+        return {**vars(self), "sums": list(self.sums)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Position:
+        """Return the position of a checkpoint."""
+        return cls(**{**value, "sums": tuple(value["sums"])})
+
+
+@dataclass
+class Loop:
+    """A run under way: the learner, its data, and who hears of it."""
+
+    learner: Learner
+    data: Data
+    run: RunDirectory
+    report: Report
+    interruption: Interruption
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.recipe = self.learner.recipe
+        self.accelerator = self.learner.accelerator
+        self.device = self.accelerator.device
+        self.num_steps = self.data.training.division.num_steps
+        self.saved_at = time.monotonic()
+
+    def train(self, position: Position) -> Position:
+        """Train from a position to the end; return the last position.
+
+        Raises:
+            Interrupted: A signal came; the checkpoint is saved.
+            RunError: The loss is not finite, or the disk is full.
+        """
+        while position.epoch < self.recipe.epochs:
+            position = self._epoch(position)
+            self._save(position)
+        return position
+
+    def _epoch(self, position: Position) -> Position:
+        metrics, position = self._train_epoch(position)
+        self._require_finite(metrics)
+        started = time.monotonic()
+        with self._hard_norms():
+            selected = self._evaluate()
+            row = self._row(position, metrics, selected, time.monotonic() - started)
+            is_best = self._is_better(row, position.best)
+            self._keep_weights(is_best)
+        self.rows.append(row)
+        if self.accelerator.is_main_process:
+            self.run.write_rows(self.rows)
+        self.report.end_epoch(row, is_best)
+        best = row if is_best else position.best
+        return Position(position.epoch + 1, best=best, rows=len(self.rows))
+
+    def _train_epoch(self, position: Position) -> tuple[Metrics, Position]:
+        tally = Tally(self.device)
+        if self.accelerator.is_main_process:
+            tally.sums += torch.tensor(position.sums, dtype=tally.sums.dtype, device=self.device)
+        self.learner.network.train()
+        self.report.begin_epoch(position.epoch, self.recipe.epochs, self.num_steps, position.step)
+        begun = time.monotonic() - position.seconds
+        first = position.step
+        for batches in self.data.training.epoch(position.epoch, first):
+            self.learner.step(batches, self._progress(position), tally)
+            seconds = time.monotonic() - begun
+            position = replace(position, step=position.step + 1, seconds=seconds)
+            self._say(position, tally)
+            self._save_if_due(position, tally)
+        # Reading waits for the device, so that the seconds are those of the work.
+        metrics = tally.read()
+        return metrics, replace(position, seconds=time.monotonic() - begun)
+
+    def _progress(self, position: Position) -> Progress:
+        return Progress(
+            step=position.epoch * self.num_steps + position.step,
+            total_steps=self.recipe.epochs * self.num_steps,
+            epoch=position.epoch,
+            total_epochs=self.recipe.epochs,
+            seed=self.recipe.seed,
+        )
+
+    def _say(self, position: Position, tally: Tally) -> None:
+        """Tell a watching person; with several processes no numbers: they need an exchange."""
+        metrics = None
+        if self.accelerator.num_processes == 1 and self.report.wants_metrics():
+            metrics = tally.read()
+            self._require_finite(metrics)
+        done = position.step * self.recipe.batch_size
+        self.report.step(position.step, metrics, done / max(position.seconds, 1e-9))
+
+    def _save_if_due(self, position: Position, tally: Tally) -> None:
+        processes = self.accelerator.num_processes
+        if processes > 1 and position.step % STEPS_BETWEEN_AGREEMENTS:
+            return
+        signal_number = self.interruption.agreed(self.device, processes)
+        if not (signal_number or self._is_due(processes)) or position.step == self.num_steps:
+            return
+        self._save(replace(position, sums=tuple(all_reduce_sum(tally.sums).tolist())))
+        if signal_number:
+            raise Interrupted(
+                f"stopped by signal {signal_number}; everything is saved; go on with: "
+                f"qcli train --resume {self.run.path}",
+                signal_number,
+            )
+
+    def _is_due(self, processes: int) -> bool:
+        minutes = (time.monotonic() - self.saved_at) / 60
+        due = minutes >= self.recipe.checkpoint_every_minutes
+        if processes == 1:
+            return due
+        return bool(all_reduce_max(torch.tensor(int(due), device=self.device)))
+
+    def _save(self, position: Position) -> None:
+        save_checkpoint(self.accelerator, self.run.path, position.to_json())
+        self.saved_at = time.monotonic()
+
+    @contextmanager
+    def _hard_norms(self) -> Iterator[None]:
+        """Share what norms gathered, and re-estimate it with hard weights where asked."""
+        if self.accelerator.num_processes > 1:
+            share_buffers(self.learner.network, self.accelerator.is_main_process)
+        count = self.recipe.batch_norm_recalibration_batches
+        images = self.data.training.calibration(count)
+        with recalibrated(self.learner.network, images) if count else nullcontext():
+            yield
+
+    def _evaluate(self) -> Metrics:
+        with self.accelerator.autocast():
+            return evaluate(self.learner.network, self.data.selection, self.device)
+
+    def _row(
+        self, position: Position, train: Metrics, val: Metrics, val_seconds: float
+    ) -> dict[str, Any]:
+        last = self._progress(replace(position, step=self.num_steps - 1))
+        row: dict[str, Any] = {"epoch": position.epoch + 1, "lr": self.recipe.lr.at(last)}
+        row["temperature"] = self._temperature()
+        for name, metrics in (("train", train), ("val", val)):
+            row |= {
+                f"{name}_loss": metrics.loss,
+                f"{name}_top1": metrics.top1,
+                f"{name}_top5": metrics.top5,
+            }
+        row["train_seconds"] = round(position.seconds, 3)
+        row["val_seconds"] = round(val_seconds, 3)
+        images = self.data.training.division.images_per_epoch
+        row["images_per_second"] = round(images / max(position.seconds, 1e-9), 1)
+        return row
+
+    def _temperature(self) -> float | None:
+        """Return the temperature that annealed quantizers have; None where there is none."""
+        for quantizer, _ in self.learner.served:
+            temperature = dict(quantizer.named_buffers()).get("temperature")
+            if temperature is not None:
+                return float(temperature)
+        return None
+
+    def _is_better(self, row: Mapping[str, Any], best: Mapping[str, Any] | None) -> bool:
+        if best is None:
+            return True
+        if self.recipe.select_by == "loss":
+            return bool(row["val_loss"] < best["val_loss"])
+        return bool(row["val_top1"] > best["val_top1"])
+
+    def _keep_weights(self, is_best: bool) -> None:
+        if self.accelerator.is_main_process:
+            for name in ["best", "last"] if is_best else ["last"]:
+                self.run.write_file(
+                    f"{name}.safetensors",
+                    lambda path: save_model(self.learner.network, str(path)),
+                )
+
+    def _require_finite(self, metrics: Metrics) -> None:
+        loss = torch.tensor(metrics.loss)
+        if not bool(torch.isfinite(loss)):
+            batch = next(iter(self.data.training.epoch(0, 0)))[0]
+            self.learner.stop_if_not_finite(loss, batch)
+            raise RunError(f"the loss is {metrics.loss}")

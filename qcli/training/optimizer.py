@@ -1,0 +1,60 @@
+"""The optimizer and its parameter groups: one for each way in which parameters are treated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from qcli.quantization.roles import ROLES, RoledParameter, assign_roles
+from qcli.recipe.training import OptimizerRecipe
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+def make_optimizer(
+    model: nn.Module, recipe: OptimizerRecipe, device: torch.device
+) -> torch.optim.Optimizer:
+    """Build the recipe's optimizer over a quantized network.
+
+    Every group keeps its `lr_factor`, by which the scheduled learning rate is multiplied.
+    """
+    options: dict[str, Any] = dict(recipe.options)
+    options["fused"] = device.type in ("cpu", "cuda")
+    return OPTIMIZERS[recipe.name](parameter_groups(assign_roles(model), recipe), lr=0.0, **options)
+
+
+def parameter_groups(
+    parameters: Sequence[RoledParameter], recipe: OptimizerRecipe
+) -> list[dict[str, Any]]:
+    """Group parameters that are treated alike, in the order of roles.
+
+    The recipe's `groups` wins, then the quantizer's own defaults, then the recipe's weight decay.
+    """
+    groups: dict[tuple[str, float, float], list[nn.Parameter]] = {}
+    for each in parameters:
+        own = recipe.groups.get(each.role, {})
+        decay = each.defaults.weight_decay
+        key = (
+            each.role,
+            own.get("weight_decay", recipe.weight_decay if decay is None else decay),
+            own.get("lr_factor", each.defaults.lr_factor),
+        )
+        groups.setdefault(key, []).append(each.parameter)
+    ordered = sorted(groups.items(), key=lambda item: ROLES.index(item[0][0]))
+    return [
+        {"params": members, "role": role, "weight_decay": decay, "lr_factor": factor}
+        for (role, decay, factor), members in ordered
+    ]
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Write the scheduled learning rate into every group, times the group's factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_factor"]

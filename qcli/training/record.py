@@ -1,0 +1,153 @@
+"""What a run writes about itself: run.json, the effective recipes, the plan, log.txt."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from qcli.errors import Interrupted, RunError
+from qcli.quantization.plan import Plan
+from qcli.quantization.plan_json import plan_to_json
+from qcli.recipe.setting import Setting
+from qcli.training.run_directory import SCHEMA_VERSION, RunDirectory
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What a run needs beside its setting.
+
+    Args:
+        data_root: Where data sets lie.
+        init_from: A run or weights file to start from.
+        work_dir: The run directory; None: a new one under runs/.
+        cpu: Whether to leave GPUs alone.
+        threads: Threads of the CPU; None: torch's choice.
+        plugins: Modules given with --plugin.
+        argv: The command line.
+        resume: The run directory to go on with; None: a new run.
+    """
+
+    data_root: Path | None = None
+    init_from: Path | None = None
+    work_dir: Path | None = None
+    cpu: bool = False
+    threads: int | None = None
+    plugins: Sequence[str] = ()
+    argv: Sequence[str] = ()
+    resume: Path | None = None
+
+
+@dataclass
+class RunRecord:
+    """Keeps run.json and log.txt, in the main process alone."""
+
+    run: RunDirectory
+    is_main: bool
+
+    def begin(
+        self,
+        setting: Setting,
+        options: SessionOptions,
+        plan: Plan,
+        num_classes: int,
+        accelerator: Accelerator,
+    ) -> None:
+        """Write what the run is made of, before training begins."""
+        if not self.is_main:
+            return
+        assert setting.training is not None
+        self.run.write("training.json", dict(setting.training.document))
+        if setting.quantization:
+            self.run.write("quantization.json", dict(setting.quantization.document))
+        self.run.write("plan.json", plan_to_json(plan))
+        self.run.write(
+            "run.json",
+            {
+                "schema_version": SCHEMA_VERSION,
+                "status": "running",
+                "started": _now(),
+                "ended": None,
+                "argv": list(options.argv),
+                "architecture": setting.architecture_name,
+                "dataset": setting.dataset.name if setting.dataset else None,
+                "num_classes": num_classes,
+                "data_root": str(options.data_root.resolve()) if options.data_root else None,
+                "init_from": str(options.init_from.resolve()) if options.init_from else None,
+                "plugins": list(options.plugins),
+                "cpu": options.cpu,
+                "device": _device_name(accelerator.device),
+                "threads": torch.get_num_threads(),
+                "num_processes": accelerator.num_processes,
+                "process_id": os.getpid(),
+                "versions": _versions(),
+                "git_commit": _git_commit(),
+            },
+        )
+        self.run.log("started")
+
+    def go_on(self) -> None:
+        """Write down that a run goes on."""
+        if self.is_main:
+            self.run.update("run.json", status="running", ended=None, process_id=os.getpid())
+            self.run.log("resumed")
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write the result, whose presence means that the run is finished."""
+        if self.is_main:
+            self.run.update("run.json", status="finished", ended=_now())
+            self.run.write("result.json", result)
+            self.run.log("finished")
+
+    def fail(self, error: BaseException) -> None:
+        """Write down why the run ended; a disk that is full must not hide the reason."""
+        if not self.is_main:
+            return
+        status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+        try:
+            self.run.update("run.json", status=status, ended=_now(), error=str(error))
+            self.run.log(f"{status}: {error}")
+        except (RunError, OSError):
+            return
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device}: {torch.cuda.get_device_name(device)}"
+    return f"{device}: {platform.machine()}"
+
+
+def _versions() -> dict[str, str]:
+    plugins = {
+        point.dist.name: point.dist.version
+        for point in metadata.entry_points(group="qcli")
+        if point.dist
+    }
+    names = ("qcli", "torch", "torchvision", "accelerate")
+    core = {name: metadata.version(name) for name in names}
+    return {"python": sys.version.split()[0], **core, **plugins}
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the folder that the command ran in, None outside of git."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,46 @@
+"""Measure the network of a run again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from qcli.training.batches import Process
+from qcli.training.data import load_splits, make_data
+from qcli.training.evaluation import Metrics, evaluate
+from qcli.training.record import SessionOptions
+from qcli.training.revival import revive_run
+from qcli.training.session import open_accelerator
+
+
+def evaluate_run(
+    path: Path,
+    *,
+    data_dir: Path | None = None,
+    weights: str = "best",
+    cpu: bool = False,
+    threads: int | None = None,
+    plugins: Sequence[str] = (),
+) -> Metrics:
+    """Measure a run's network on the test set.
+
+    Args:
+        path: The run directory.
+        data_dir: Where data sets lie; None: where they lay when it was trained.
+        weights: "best" or "last".
+        cpu: Whether to leave GPUs alone.
+        threads: CPU threads; None: torch's choice.
+        plugins: Modules to load beside those of the run.
+    """
+    revival = revive_run(path, weights, plugins)
+    recipe = revival.setting.training
+    assert recipe is not None
+    accelerator = open_accelerator(recipe, SessionOptions(cpu=cpu, threads=threads))
+    process = Process(accelerator.process_index, accelerator.num_processes, accelerator.device)
+    recorded = revival.record.get("data_root")
+    root = data_dir or (Path(recorded) if recorded else None)
+    splits = load_splits(revival.setting, root)
+    data = make_data(splits, recipe, revival.setting.image_shape, process)
+    model = revival.model.to(accelerator.device)
+    with accelerator.autocast():
+        return evaluate(model, data.test, accelerator.device)

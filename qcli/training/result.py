@@ -1,0 +1,60 @@
+"""What a finished run came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from safetensors.torch import load_file
+
+from qcli.quantization.cost import count_cost
+from qcli.quantization.plan import Plan
+from qcli.training.evaluation import evaluate
+from qcli.training.loop import Loop
+from qcli.training.run_directory import SCHEMA_VERSION
+
+
+def make_result(loop: Loop, plan: Plan) -> dict[str, Any]:
+    """Return result.json: the best and the last epoch, cost and speed; accuracies are 0..1."""
+    recipe = loop.recipe
+    best = max(loop.rows, key=lambda row: row["val_top1"])
+    if recipe.select_by == "loss":
+        best = min(loop.rows, key=lambda row: row["val_loss"])
+    last = loop.rows[-1]
+    cost = count_cost(plan)
+    result: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "selected_on": recipe.select_on,
+        "selected_by": recipe.select_by,
+        "best": _scores(best),
+        "last": _scores(last),
+        "epochs": len(loop.rows),
+        "parameters": cost.parameters,
+        "weight_bytes": cost.weight_bytes,
+        "float_weight_bytes": cost.float_bytes,
+        "train_seconds": round(sum(row["train_seconds"] for row in loop.rows), 3),
+        "val_seconds": round(sum(row["val_seconds"] for row in loop.rows), 3),
+        "images_per_second": last["images_per_second"],
+    }
+    if recipe.select_on == "validation":
+        result["test"] = _measure_test(loop)
+    return result
+
+
+def _scores(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "epoch": row["epoch"],
+        "top1": row["val_top1"],
+        "top5": row["val_top5"],
+        "loss": row["val_loss"],
+    }
+
+
+def _measure_test(loop: Loop) -> dict[str, Any]:
+    """Measure the best weights once on the test set, which selected nothing."""
+    loop.accelerator.wait_for_everyone()
+    network = loop.learner.network
+    network.load_state_dict(load_file(loop.run.path / "best.safetensors"))
+    with loop.accelerator.autocast():
+        metrics = evaluate(network, loop.data.test, loop.device)
+    return {"top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}

@@ -1,0 +1,73 @@
+"""Rebuild the network of a run from what the run left on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from qcli.catalog.catalog import Catalog
+from qcli.catalog.load import load_catalog
+from qcli.errors import RunError
+from qcli.quantization.plan import Plan
+from qcli.recipe.setting import Request, Setting, resolve_setting
+from qcli.training.assembly import assemble
+from qcli.training.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class Revival:
+    """A run's setting and network.
+
+    Args:
+        setting: What the run was made with.
+        model: Quantized, with the weights asked for, on the CPU.
+        plan: Which quantizer each layer has.
+        record: run.json.
+    """
+
+    setting: Setting
+    model: nn.Module
+    plan: Plan
+    record: Mapping[str, Any]
+
+
+def read_setting(path: Path, catalog: Catalog) -> Setting:
+    """Resolve the effective recipes of a run."""
+    quantization = path / "quantization.json"
+    request = Request(
+        train_json=f"{path}/training.json",
+        quant_json=str(quantization) if quantization.exists() else None,
+    )
+    return resolve_setting(request, catalog)
+
+
+def revive_run(path: Path, weights: str, plugins: Sequence[str] = ()) -> Revival:
+    """Rebuild the network of a run.
+
+    Args:
+        path: The run directory.
+        weights: "best" or "last".
+        plugins: Modules to load beside those that the run used.
+
+    Raises:
+        RunError: The run is damaged, or has no such weights.
+    """
+    record = RunDirectory(path).read("run.json")
+    catalog = load_catalog((*record.get("plugins", ()), *plugins))
+    setting = read_setting(path, catalog)
+    assembly = assemble(setting, catalog, record["num_classes"])
+    file = path / f"{weights}.safetensors"
+    if not file.exists():
+        raise RunError(f"{file} does not exist: no epoch of this run has ended yet")
+    try:
+        assembly.model.load_state_dict(load_file(file), strict=True)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{file} is damaged or of another network: {reason}") from None
+    return Revival(setting, assembly.model, assembly.plan, record)

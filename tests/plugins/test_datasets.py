@@ -1,0 +1,357 @@
+"""The bundled data sets: what they hold, and what is said where their files are damaged."""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import inspect
+import os
+import pickle
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import qcli
+import qcli_datasets
+from qcli_datasets.image_files import decode_image
+from qcli_datasets.resizing import resize_images
+
+ENTRIES = {entry.name: entry for entry in qcli_datasets.qcli_register_datasets()}
+CLASS_COUNTS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+CLASS_COUNTS_OF_LAST = [35, 36, 35, 37, 37, 37, 37, 36, 33, 37]
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 3072), dtype=np.uint8)
+LABELS = [index % 10 for index in range(12)]
+BATCHES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+
+
+def find_build(name: str) -> Callable[..., qcli.Splits]:
+    module, function = str(ENTRIES[name].build).split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def build(name: str, root: Path | None = None, shape: Any = None, **options: Any) -> qcli.Splits:
+    return find_build(name)(root, shape or ENTRIES[name].image_shape, **options)
+
+
+def expect_fault(name: str, root: Path | None, *parts: str, **options: Any) -> None:
+    """Building raises a DataError with every part in its message."""
+    with pytest.raises(qcli.DataError) as caught:
+        build(name, root, **options)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_options_are_the_keyword_parameters_with_their_defaults(name):
+    parameters = inspect.signature(find_build(name)).parameters.values()
+    keywords = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    options = ENTRIES[name].options
+    assert {option: schema["default"] for option, schema in options.items()} == keywords
+    assert all(schema["description"] and schema["type"] for schema in options.values())
+
+
+def test_entries_import_no_torch():
+    code = (
+        "import sys, qcli_datasets; qcli_datasets.qcli_register_datasets();"
+        "print({'torch', 'torchvision', 'sklearn', 'numpy', 'PIL'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet"])
+def test_without_a_path_the_files_are_named(name):
+    expect_fault(name, None, f"{name} needs -p DIR: the directory that holds ")
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 5, 7)])
+def test_digits(shape):
+    splits, again = build("digits", None, shape), build("digits", None, shape)
+    assert splits.train.images.shape == (1437, *shape)
+    assert splits.test.images.shape == (360, *shape)
+    assert (splits.test.images.dtype, splits.test.labels.dtype) == (torch.uint8, torch.int64)
+    assert torch.equal(splits.test.images, again.test.images)
+    assert len(splits.normalization.mean) == shape[0]
+
+
+def test_published_numbers_of_digits():
+    splits = build("digits", None, (1, 8, 8), split="writer")
+    assert splits.test.labels.bincount().tolist() == CLASS_COUNTS_OF_LAST
+    for splits in (splits, build("digits", None, (1, 8, 8))):
+        images = torch.cat([splits.train.images, splits.test.images]) / 255
+        labels = torch.cat([splits.train.labels, splits.test.labels])
+        assert labels.bincount().tolist() == CLASS_COUNTS
+        assert images.mean().item() == pytest.approx(splits.normalization.mean[0], abs=1e-4)
+        assert images.std().item() == pytest.approx(splits.normalization.std[0], abs=2e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32)])
+def test_synthetic_is_learnable_and_repeatable(shape):
+    splits, again = build("synthetic", None, shape), build("synthetic", None, shape)
+    train, test = (s.images.numpy().reshape(len(s), -1) * 1.0 for s in (splits.train, splits.test))
+    labels = splits.train.labels.numpy()
+    means = np.stack([train[labels == label].mean(0) for label in range(10)])
+    nearest = np.square(test[:, None] - means).sum(2).argmin(1)
+    assert (nearest == splits.test.labels.numpy()).mean() > 0.9
+    assert torch.equal(splits.train.images, again.train.images)
+
+
+def test_options_of_synthetic():
+    splits = build("synthetic", None, (2, 3, 5), num_classes=3, train_images=7, test_images=4)
+    assert splits.train.images.shape == (7, 2, 3, 5)
+    assert splits.test.labels.tolist() == [0, 1, 2, 0]
+    assert splits.num_classes == 3
+    still, other = (
+        build("synthetic", None, (1, 8, 8), num_classes=2, noise=0.0, seed=seed).train.images
+        for seed in (0, 1)
+    )
+    assert torch.equal(still[0], still[2])
+    assert not torch.equal(still, other)
+
+
+def test_resizing_keeps_values_and_refuses_other_channels():
+    images = torch.arange(256, dtype=torch.uint8).reshape(256, 1, 1, 1).expand(-1, 1, 4, 4)
+    for shape in [(1, 9, 9), (3, 2, 3)]:
+        expected = images[:, :, :1, :1].expand(-1, *shape)
+        assert torch.equal(resize_images(images, shape), expected)
+    with pytest.raises(qcli.DataError, match="3 channels and the network takes 1"):
+        resize_images(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), (1, 4, 4))
+
+
+def make_idx(magic: int, *shape: int) -> bytes:
+    values = bytes(index % 10 for index in range(int(np.prod(shape))))
+    return struct.pack(f">{1 + len(shape)}I", magic, *shape) + values
+
+
+def write_mnist(folder: Path, suffix: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, count in (("train", 12), ("t10k", 5)):
+        images, labels = make_idx(2051, count, 28, 28), make_idx(2049, count)
+        for name, content in (("images-idx3", images), ("labels-idx1", labels)):
+            packed = gzip.compress(content) if suffix else content
+            (folder / f"{part}-{name}-ubyte{suffix}").write_bytes(packed)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("folder", ["MNIST/raw", "raw", ""])
+def test_mnist(tmp_path, folder, suffix):
+    write_mnist(tmp_path / folder, suffix)
+    splits = build("mnist", tmp_path)
+    assert splits.train.images.shape == (12, 1, 28, 28)
+    assert splits.train.images[1, 0, 0, :3].tolist() == [4, 5, 6]
+    assert splits.test.labels.tolist() == [0, 1, 2, 3, 4]
+    assert build("mnist", tmp_path, (3, 32, 32)).test.images.shape == (5, 3, 32, 32)
+
+
+def test_fashion_mnist_is_not_taken_for_mnist(tmp_path):
+    write_mnist(tmp_path / "FashionMNIST/raw")
+    assert build("fashion_mnist", tmp_path).class_names[9] == "Ankle boot"
+    expect_fault("mnist", tmp_path, f"{tmp_path}: mnist has no train-images", "--download", "-p")
+
+
+def test_missing_files_are_fetched_when_asked_for(tmp_path, monkeypatch):
+    fetch = Mock(side_effect=lambda root, download: write_mnist(root / "MNIST/raw"))
+    monkeypatch.setattr("torchvision.datasets.MNIST", fetch)
+    for _ in range(2):
+        assert len(build("mnist", tmp_path / "new", download=True).test) == 5
+    fetch.assert_called_once()
+
+
+@pytest.mark.parametrize("error", [OSError("no network"), RuntimeError("no network")])
+def test_failed_download(tmp_path, monkeypatch, error):
+    download = "torchvision.datasets.utils.download_and_extract_archive"
+    monkeypatch.setattr(download, Mock(side_effect=error))
+    expect_fault("cifar10", tmp_path, "could not be downloaded: no network", download=True)
+
+
+def make_batch(protocol: int = 2, **changes: Any) -> bytes:
+    content = {"data": IMAGES, "labels": LABELS} | changes
+    return pickle.dumps(content, protocol=protocol)
+
+
+def write_cifar10(folder: Path, batch: bytes) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in BATCHES:
+        (folder / name).write_bytes(batch)
+
+
+def as_python_2(batch: bytes) -> bytes:
+    """Replace the opcode of texts with that of Python 2's strings, as in the published files."""
+    for text in (b"data", b"labels", b"u1"):
+        length = struct.pack("<I", len(text))
+        batch = batch.replace(b"X" + length + text, b"T" + length + text)
+    return batch.replace(b"numpy._core", b"numpy.core")
+
+
+@pytest.mark.parametrize(
+    "batch", [as_python_2(make_batch()), *(make_batch(protocol) for protocol in (0, 2, 3, 4))]
+)
+def test_cifar10(tmp_path, batch):
+    folder = tmp_path / "cifar-10-batches-py"
+    write_cifar10(folder, batch)
+    names = [f"class {label}" for label in range(10)]
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
+    for root in (tmp_path, folder):
+        splits = build("cifar10", root)
+        assert splits.train.images.shape == (60, 3, 32, 32)
+        assert torch.equal(splits.test.images.flatten(1), torch.from_numpy(IMAGES))
+        assert splits.train.labels.tolist() == LABELS * 5
+        assert splits.class_names == tuple(names)
+
+
+def test_cifar100(tmp_path):
+    fine, coarse = [99, *LABELS[1:]], [19, *LABELS[1:]]
+    content = {"data": IMAGES, "fine_labels": fine, "coarse_labels": coarse}
+    for name in ("train", "test"):
+        (tmp_path / name).write_bytes(pickle.dumps(content, protocol=2))
+    assert build("cifar100", tmp_path).test.labels.tolist() == fine
+    splits = build("cifar100", tmp_path, labels="coarse")
+    assert (splits.num_classes, splits.train.labels.tolist()) == (20, coarse)
+
+
+def test_missing_batches_are_named(tmp_path):
+    write_cifar10(tmp_path / "cifar-10-batches-py", make_batch())
+    (tmp_path / "cifar-10-batches-py/data_batch_4").unlink()
+    expect_fault("cifar10", tmp_path, "cifar10 has no data_batch_4 there", "pass --download")
+
+
+class Malicious:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.path}",)
+
+
+def test_pickle_runs_nothing(tmp_path):
+    trace = tmp_path / "trace"
+    folder = tmp_path / "cifar-10-batches-py"
+    write_cifar10(folder, make_batch())
+    for name in ("data_batch_2", "batches.meta"):
+        (folder / name).write_bytes(pickle.dumps({"data": Malicious(trace)}, protocol=2))
+        expect_fault("cifar10", tmp_path, f"{folder / name}: ", "system, which was refused")
+        (folder / name).write_bytes(make_batch())
+    assert not trace.exists()
+
+
+DAMAGE = [
+    ("mnist", "train-images-idx3-ubyte", b"", "holds 0 bytes"),
+    ("mnist", "train-images-idx3-ubyte", make_idx(2049, 12, 28, 28), "expected 2051"),
+    ("mnist", "train-images-idx3-ubyte", make_idx(2051, 12, 28, 28)[:-1], "asks for 9424"),
+    ("mnist", "train-images-idx3-ubyte", make_idx(2051, 0, 28, 28), "0 images"),
+    ("mnist", "t10k-images-idx3-ubyte", make_idx(2051, 5, 20, 28), "5 images of 20x28"),
+    ("mnist", "t10k-labels-idx1-ubyte", make_idx(2049, 5) + b"x", "holds 14 bytes"),
+    ("mnist", "t10k-labels-idx1-ubyte", make_idx(2049, 6), "6 labels for 5 images"),
+    ("mnist", "t10k-labels-idx1-ubyte", make_idx(2049, 5)[:-1] + b"\x0b", "image 4 is 11"),
+    ("mnist", "train-labels-idx1-ubyte.gz", b"no gzip", "cannot be read"),
+    ("mnist", "train-labels-idx1-ubyte.gz", gzip.compress(b"x")[:-4], "cannot be read"),
+    ("cifar10", "test_batch", b"", "cannot be read: Ran out of input"),
+    ("cifar10", "data_batch_1", make_batch()[:-100], "cannot be read"),
+    ("cifar10", "data_batch_2", b"<html>", "cannot be read"),
+    ("cifar10", "data_batch_3", pickle.dumps([1]), "holds a list, expected a dictionary"),
+    ("cifar10", "data_batch_4", pickle.dumps({"other": 1}), "holds other; expected data"),
+    ("cifar10", "batches.meta", make_batch(label_names=["cat"]), "no list of 10 names"),
+    ("cifar10", "test_batch", make_batch(data=[1]), "data is no array"),
+    ("cifar10", "test_batch", make_batch(data=IMAGES.astype(np.int16)), "type i2, expected u1"),
+    ("cifar10", "test_batch", make_batch(data=IMAGES.astype(object)), "type O8, expected u1"),
+    ("cifar10", "test_batch", make_batch(data=IMAGES[:, 1:].copy()), "shape 12x3071; expected Nx"),
+    ("cifar10", "test_batch", make_batch(data=IMAGES[:0], labels=[]), "the shape 0x3072"),
+    ("cifar10", "test_batch", make_batch(data=IMAGES.copy(order="F")), "by columns"),
+    ("cifar10", "test_batch", make_batch(labels=LABELS[1:]), "11 labels for 12 images"),
+    ("cifar10", "test_batch", make_batch(labels=[10**30, *LABELS[1:]]), "image 0 is 1000"),
+    ("cifar10", "test_batch", make_batch(labels=["cat", *LABELS[1:]]), "is 'cat'; expected 0..9"),
+    ("cifar10", "test_batch", make_batch(labels=1), "labels is no list"),
+]
+
+
+@pytest.mark.parametrize(("dataset", "name", "content", "message"), DAMAGE)
+def test_damaged_file(tmp_path, dataset, name, content, message):
+    write_mnist(tmp_path, Path(name).suffix)
+    write_cifar10(tmp_path, make_batch())
+    (tmp_path / name).write_bytes(content)
+    expect_fault(dataset, tmp_path, f"{tmp_path / name}: ", message, "delete it and pass")
+
+
+def write_photos(root: Path, layout: str = "folder") -> None:
+    for name, color in (("n2", "blue"), ("n1", "red")):
+        for number in (2, 1):
+            image = Image.new("RGB", (number, 8), color)
+            places = [f"train/{name}/{number}.PNG", f"val/{name}/{number}.PNG"]
+            for place in places if layout == "folder" else [places[0], f"val/{name} {number}.PNG"]:
+                (root / place).parent.mkdir(parents=True, exist_ok=True)
+                image.save(root / place)
+    (root / "train/n1/.hidden.png").touch()
+    (root / "val.txt").write_text("n2 1.PNG 1\nn1 2.PNG\t0\n\n")
+
+
+def describe(images: Any) -> list[tuple[int, str, int]]:
+    """Return the width, the color, and the label of each image."""
+    colors = {(255, 0, 0): "red", (0, 0, 255): "blue"}
+    found = [images[index] for index in range(len(images))]
+    return [(image.width, colors[image.getpixel((0, 0))], label) for image, label in found]
+
+
+def test_imagenet_in_folders(tmp_path):
+    write_photos(tmp_path)
+    splits = build("imagenet", tmp_path)
+    assert (splits.num_classes, splits.class_names) == (2, ["n1", "n2"])
+    for images in (splits.train, pickle.loads(pickle.dumps(splits.test))):
+        assert describe(images) == [(1, "red", 0), (2, "red", 0), (1, "blue", 1), (2, "blue", 1)]
+
+
+@pytest.mark.parametrize("layout", ["auto", "flat"])
+def test_imagenet_with_a_list(tmp_path, layout):
+    write_photos(tmp_path, "flat")
+    test = build("imagenet", tmp_path, layout=layout).test
+    assert describe(test) == [(1, "blue", 1), (2, "red", 0)]
+
+
+IMAGENET_FAULTS = [
+    ("folder", "rm -r train", "train: No such file or directory; expected train/CLASS/IMAGE"),
+    ("folder", "rm -r val", "val: No such file or directory; expected train/CLASS/IMAGE"),
+    ("folder", "rm -r train/n2", "train: the number of folders is 1; expected one for each of 2"),
+    ("folder", "mkdir val/n3", "val/n3: there is no folder of this name in "),
+    ("folder", "mkdir train/n3", "train/n3: holds no images; expected files ending in .jpg, "),
+    ("flat", "rm val.txt", "val.txt: cannot be read: "),
+    ("flat", "echo > val.txt", "val.txt: names no images"),
+    ("flat", "echo a.png 0 > val.txt", "val.txt, line 1: there is no image "),
+    (
+        "flat",
+        "echo a.png 2 > val.txt",
+        "line 1: found 'a.png 2'; expected IMAGE LABEL with a label",
+    ),
+]
+
+
+@pytest.mark.parametrize(("layout", "damage", "message"), IMAGENET_FAULTS)
+def test_fault_in_imagenet(tmp_path, layout, damage, message):
+    write_photos(tmp_path, layout)
+    subprocess.run(damage, shell=True, check=True, cwd=tmp_path)
+    expect_fault("imagenet", tmp_path, str(tmp_path), message)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
+def test_every_color_mode_becomes_rgb(tmp_path, mode):
+    image = Image.new("I;16", (4, 4), 0x8000) if mode == "I;16" else Image.new("L", (4, 4), 128)
+    image.convert(mode).save(tmp_path / "image.png", transparency=b"\0" if mode == "P" else None)
+    decoded = decode_image(tmp_path / "image.png")
+    assert (decoded.mode, decoded.size) == ("RGB", (4, 4))
+    assert mode == "1" or decoded.getpixel((0, 0)) == (128, 128, 128)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "bmp"])
+def test_damaged_image_is_named(tmp_path, kind):
+    path = tmp_path / f"image.{kind}"
+    Image.effect_noise((64, 64), 50).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(qcli.DataError, match=f"{path}: cannot be decoded"):
+        decode_image(path)
