@@ -94,14 +94,14 @@ class Schedule:
             case "cosine":
                 return end + (self.start - end) * (1 + math.cos(math.pi * fraction)) / 2
             case "polynomial":
-                return end + (self.start - end) * (1 - fraction) ** self.power
+                return end + (self.start - end) * math.pow(1 - fraction, self.power)
             case "exponential":
                 return self._exponential(done)
             case "step":
-                return self.start * self.factor ** (progress.epoch // self.period_epochs)
+                return self.start * math.pow(self.factor, progress.epoch // self.period_epochs)
             case "milestones":
                 passed = sum(progress.epoch >= epoch for epoch in self.milestones_epochs)
-                return self.start * float(self.factor**passed)
+                return self.start * math.pow(self.factor, passed)
             case _:
                 return self.start
 
