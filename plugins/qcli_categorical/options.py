@@ -6,6 +6,15 @@ from typing import Any
 
 from qcli import VALUE_SPACE_SCHEMA
 
+# DNN-weight-search's: max(0.97^epoch, 1e-5).
+ANNEALING: dict[str, Any] = {
+    "kind": "exponential",
+    "start": 1,
+    "factor": 0.97,
+    "end": 1e-5,
+    "every": "epoch",
+}
+
 SEARCH_OPTIONS: dict[str, dict[str, Any]] = {
     "value_space": {**VALUE_SPACE_SCHEMA, "default": [-1, 1]},
     "sampling": {
@@ -20,13 +29,7 @@ SEARCH_OPTIONS: dict[str, dict[str, Any]] = {
     "temperature": {
         "$ref": "#/$defs/schedule",
         "description": "Divides the logits; the softmax hardens as it falls to 0.",
-        "default": {
-            "kind": "exponential",
-            "start": 1,
-            "factor": 0.97,
-            "end": 1e-5,
-            "every": "epoch",
-        },
+        "default": ANNEALING,
     },
     "randomness": {
         "$ref": "#/$defs/schedule",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qcli import Progress, Quantizer, Schedule, TensorInfo, expand_value_space
+from qcli_categorical.options import ANNEALING
 
 
 class CategoricalSearch(Quantizer):
@@ -38,7 +39,7 @@ class CategoricalSearch(Quantizer):
         *,
         value_space: Any = (-1, 1),
         sampling: str = "hard",
-        temperature: Any = 1.0,
+        temperature: Any = ANNEALING,
         randomness: Any = 1.0,
         initial_logits: str = "auto",
         confidence: float = 1.0,
@@ -85,7 +86,7 @@ class CategoricalSearch(Quantizer):
         """Return the weight that the logits choose: [O, I, H, W]."""
         mode = self.sampling if self.training else "hard"
         weight: Tensor = _Choose.apply(latent, self.values, self.temperature, self.noise, mode)
-        return weight if self.scale is None else weight * self.scale
+        return (weight if self.scale is None else weight * self.scale).to(latent.dtype)
 
     @torch.no_grad()
     def on_progress(self, progress: Progress) -> None:
@@ -93,6 +94,12 @@ class CategoricalSearch(Quantizer):
         self.temperature.fill_(self.temperature_schedule.at(progress))
         if self.sampling == "gumbel":
             self.noise.copy_(self._draw(progress) * self.randomness_schedule.at(progress))
+
+    @torch.no_grad()
+    def after_step(self, latent: Tensor | None) -> None:
+        """Keep the scale positive: an update may have carried it across 0."""
+        if self.scale is not None:
+            self.scale.clamp_(min=torch.finfo(torch.float32).eps)
 
     def codebook(self) -> Tensor:
         """Return the value space, times the scale: [K], or [O, K]."""
@@ -122,16 +129,17 @@ class _Choose(torch.autograd.Function):
         ctx.save_for_backward(logits, values, temperature, noise)
         ctx.noisy = mode == "gumbel"
         if mode == "soft":
-            return _expected(torch.softmax(logits / temperature, 0), values)
+            return _expected(torch.softmax(logits.float() / temperature, 0), values)
         return _likeliest(logits + noise if ctx.noisy else logits, values)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         logits, values, temperature, noise = ctx.saved_tensors
         scores = logits + noise if ctx.noisy else logits
-        chances = torch.softmax(scores / temperature, 0)
+        chances = torch.softmax(scores.float() / temperature, 0)
         distance = _column(values, logits) - _expected(chances, values)
-        return chances * distance * (gradient / temperature), None, None, None, None
+        by_logits = chances * distance * (gradient / temperature)
+        return by_logits.to(logits.dtype), None, None, None, None
 
 
 def _column(values: Tensor, logits: Tensor) -> Tensor:

@@ -53,7 +53,6 @@ _IMAGENET: Options = {
         "default": "val.txt",
     },
 }
-_CIFAR_SOURCE = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
 
 
 def _count(description: str, minimum: int, maximum: int, default: int) -> dict[str, Any]:
@@ -84,6 +83,30 @@ _SYNTHETIC: Options = {
 }
 
 
+def _mnist(name: str, summary: str, source: str) -> DatasetEntry:
+    return DatasetEntry(
+        name=name,
+        summary=summary,
+        source=source,
+        build=f"qcli_datasets.mnist:build_{name}",
+        options=_DOWNLOAD,
+        num_classes=10,
+        image_shape=(1, 28, 28),
+    )
+
+
+def _cifar(num_classes: int, options: Options) -> DatasetEntry:
+    return DatasetEntry(
+        name=f"cifar{num_classes}",
+        summary=f"60000 color photographs of 32x32 pixels in {num_classes} classes.",
+        source="Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
+        build=f"qcli_datasets.cifar:build_cifar{num_classes}",
+        options=options,
+        num_classes=num_classes,
+        image_shape=(3, 32, 32),
+    )
+
+
 @hookimpl
 def qcli_register_datasets() -> list[DatasetEntry]:
     """Offer digits, MNIST and Fashion-MNIST, CIFAR, ImageNet, and synthetic images."""
@@ -97,43 +120,19 @@ def qcli_register_datasets() -> list[DatasetEntry]:
             options=_DIGITS,
             num_classes=10,
         ),
-        DatasetEntry(
-            name="mnist",
-            summary="70000 handwritten digits of 28x28 pixels.",
-            source="LeCun et al., Gradient-Based Learning Applied to Document Recognition, "
+        _mnist(
+            "mnist",
+            "70000 handwritten digits of 28x28 pixels.",
+            "LeCun et al., Gradient-Based Learning Applied to Document Recognition, "
             "Proceedings of the IEEE, 1998",
-            build="qcli_datasets.mnist:build_mnist",
-            options=_DOWNLOAD,
-            num_classes=10,
-            image_shape=(1, 28, 28),
         ),
-        DatasetEntry(
-            name="fashion_mnist",
-            summary="70000 pieces of clothing of 28x28 pixels.",
-            source="Xiao et al., Fashion-MNIST, 2017, arXiv:1708.07747",
-            build="qcli_datasets.mnist:build_fashion_mnist",
-            options=_DOWNLOAD,
-            num_classes=10,
-            image_shape=(1, 28, 28),
+        _mnist(
+            "fashion_mnist",
+            "70000 pieces of clothing of 28x28 pixels.",
+            "Xiao et al., Fashion-MNIST, 2017, arXiv:1708.07747",
         ),
-        DatasetEntry(
-            name="cifar10",
-            summary="60000 color photographs of 32x32 pixels in 10 classes.",
-            source=_CIFAR_SOURCE,
-            build="qcli_datasets.cifar:build_cifar10",
-            options=_DOWNLOAD,
-            num_classes=10,
-            image_shape=(3, 32, 32),
-        ),
-        DatasetEntry(
-            name="cifar100",
-            summary="60000 color photographs of 32x32 pixels in 100 classes.",
-            source=_CIFAR_SOURCE,
-            build="qcli_datasets.cifar:build_cifar100",
-            options={**_CIFAR100, **_DOWNLOAD},
-            num_classes=100,
-            image_shape=(3, 32, 32),
-        ),
+        _cifar(10, _DOWNLOAD),
+        _cifar(100, {**_CIFAR100, **_DOWNLOAD}),
         DatasetEntry(
             name="imagenet",
             summary="ImageNet, or any photographs in train/CLASS/ and val/CLASS/: read as needed.",

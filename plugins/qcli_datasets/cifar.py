@@ -117,7 +117,7 @@ def _read_images(path: Path, array: object) -> NDArray[np.uint8]:
         raise DataError(f"{path}: data is no array of images; {RENEW}")
     try:
         images = array.to_numpy()
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise DataError(f"{path}: data cannot be read: {error}; {RENEW}") from error
     if images.ndim != 2 or images.shape[1] != VALUES_PER_IMAGE or not len(images):
         found = "x".join(str(length) for length in images.shape)

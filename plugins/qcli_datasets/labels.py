@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def make_labels(path: Path, values: Sequence[object], num_images: int, num_class
     for index, value in enumerate(values):
         if type(value) is not int or not 0 <= value < num_classes:
             raise DataError(
-                f"{path}: the label of image {index} is {value!r:.40}; "
+                f"{path}: the label of image {index} is {reprlib.repr(value)}; "
                 f"expected 0..{num_classes - 1}; {RENEW}"
             )
     return torch.tensor(values, dtype=torch.int64)

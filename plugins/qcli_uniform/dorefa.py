@@ -111,7 +111,8 @@ class _QuantizeWeight(torch.autograd.Function):
         if ctx.through_max:
             at_max = bounded.abs() == largest
             # Largest magnitudes that tie share the gradient, as autograd does.
-            share = -(wide * bounded).sum() / largest**2 / at_max.sum().clamp(min=1)
+            # Dividing twice: the square of a tiny maximum is 0 in float32.
+            share = -(by_bounded * bounded).sum() / largest / at_max.sum().clamp(min=1)
             by_bounded = by_bounded + torch.where(at_max, share * bounded.sign(), 0.0)
         return (by_bounded * (1 - bounded**2)).to(gradient.dtype), None, None, None
 
@@ -120,7 +121,8 @@ class _QuantizeActivation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, top: int, step: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return (_codes(x.float().clamp(0, 1), top) * step).to(x.dtype)
+        # Clamping keeps -0.0, which no codebook holds; adding 0.0 makes it 0.0.
+        return (_codes(x.float().clamp(0, 1), top) * step).add_(0.0).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:

@@ -118,7 +118,8 @@ class _QuantizeLSQ(torch.autograd.Function):
         ctx.limits = (lo, hi, binary, scale)
         ratio = x.float() / step
         code = _sign(ratio) if binary else torch.round(ratio.clamp(lo, hi))
-        return (code * step).to(x.dtype)
+        # Rounding leaves -0.0, which no codebook holds; adding 0.0 makes it 0.0.
+        return (code * step).add_(0.0).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:

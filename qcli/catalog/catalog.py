@@ -83,8 +83,7 @@ class Catalog:
     def problems(self) -> list[str]:
         """One line for each broken plugin and each name that two plugins offer."""
         broken = [
-            f"plugin {record.name} of {record.distribution} {record.version} is broken: "
-            f"{record.problem}"
+            f"{_origin(record)} is broken: {record.problem}"
             for record in self.plugins
             if record.problem not in (None, "disabled")
         ]
@@ -120,10 +119,19 @@ class Catalog:
         return "; ".join([text, *self.problems, f"run `qcli list {kind}`"])
 
 
+def _origin(record: PluginRecord) -> str:
+    """Name a plugin by its distribution; a module given with --plugin has no version."""
+    if not record.version:
+        return record.distribution
+    return f"plugin {record.name} of {record.distribution} {record.version}"
+
+
 def _doubled(kind: str, name: str, offers: list[Offer]) -> str:
-    who = " and ".join(f"{offer.distribution} {offer.version}".strip() for offer in offers)
+    who = list(dict.fromkeys(f"{offer.distribution} {offer.version}".strip() for offer in offers))
+    if len(who) == 1:
+        return f'{who[0]} offers the {kind[:-1]} "{name}" twice'
     return (
-        f'two plugins offer the {kind[:-1]} "{name}": {who}; '
+        f'two plugins offer the {kind[:-1]} "{name}": {" and ".join(who)}; '
         "uninstall one or set QCLI_DISABLE_PLUGINS"
     )
 
@@ -143,7 +151,7 @@ def resolve_build(build: Build, owner: str) -> Callable[..., Any]:
     module, _, name = build.partition(":")
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f'"{owner}" names {build}, which cannot be imported: {type(error).__name__}: {error}'
         ) from error

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from qcli.catalog.entries import SLOTS, QuantizerEntry
+from jsonschema import Draft202012Validator, SchemaError
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*:?")
+from qcli.catalog.entries import SLOTS, ArchitectureEntry, DatasetEntry, QuantizerEntry
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+# The names that `build` is given, or that stand beside the options in a recipe.
+_TAKEN = {
+    QuantizerEntry: {"quantizer", "info"},
+    ArchitectureEntry: {"name", "num_classes", "image_shape", "member"},
+    DatasetEntry: {"name", "root", "image_shape"},
+}
 
 
 def check_entry(entry: Any, kind: type, hook: str) -> None:
@@ -15,20 +25,67 @@ def check_entry(entry: Any, kind: type, hook: str) -> None:
 
     Raises:
         TypeError: It is of another kind than its hook returns.
-        ValueError: Its name, its slots or its options are malformed.
+        ValueError: One of its fields is malformed.
     """
     if not isinstance(entry, kind):
         raise TypeError(f"{hook} returned {type(entry).__name__}, allowed: {kind.__name__}")
     record: Any = entry
-    if not isinstance(record.name, str) or not _NAME.fullmatch(record.name):
+    _check_name(record, kind, hook)
+    for field in ("summary", "source"):
+        if not isinstance(getattr(record, field), str):
+            raise ValueError(f"{record.name}: {field} is no string")
+    if not (isinstance(record.build, str) and ":" in record.build) and not callable(record.build):
+        raise ValueError(f'{record.name}: build is neither "module:name" nor callable')
+    _check_options(record, kind)
+    if isinstance(record, QuantizerEntry):
+        _check_slots(record)
+    else:
+        _check_shape(record)
+
+
+def _check_name(record: Any, kind: type, hook: str) -> None:
+    """A name that ends with a colon is a family of architectures."""
+    name = record.name
+    if isinstance(name, str) and kind is ArchitectureEntry:
+        name = name.removesuffix(":")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
             f"{hook}: the name {record.name!r} is not lower-case letters, digits, _ . -"
         )
-    if not (isinstance(record.build, str) and ":" in record.build) and not callable(record.build):
-        raise ValueError(f'{record.name}: build is neither "module:name" nor callable')
+
+
+def _check_options(record: Any, kind: type) -> None:
     for option, schema in record.options.items():
+        if not option.isidentifier() or option in _TAKEN[kind]:
+            raise ValueError(f"{record.name}: option {option!r} is taken, or no Python name")
+        if not isinstance(schema, Mapping):
+            raise ValueError(f"{record.name}: option {option} is no JSON Schema")
         missing = [key for key in ("description", "default") if key not in schema]
         if missing:
             raise ValueError(f"{record.name}: option {option} has no {' and no '.join(missing)}")
-    if isinstance(record, QuantizerEntry) and not record.quantizes <= set(SLOTS):
-        raise ValueError(f"{record.name}: quantizes names a slot beside {', '.join(SLOTS)}")
+        try:
+            json.dumps(schema)
+            Draft202012Validator.check_schema(schema)
+        except TypeError as error:
+            raise ValueError(f"{record.name}: option {option} is not JSON: {error}") from None
+        except SchemaError as error:
+            raise ValueError(
+                f"{record.name}: option {option} is no JSON Schema: {error.message}"
+            ) from None
+
+
+def _check_slots(record: QuantizerEntry) -> None:
+    slots = record.quantizes
+    if not isinstance(slots, frozenset | set) or not slots or not slots <= set(SLOTS):
+        raise ValueError(f"{record.name}: quantizes is no set of {', '.join(SLOTS)}")
+
+
+def _check_shape(record: Any) -> None:
+    is_dataset = isinstance(record, DatasetEntry)
+    shape = record.image_shape if is_dataset else record.default_image_shape
+    if shape is None and is_dataset:
+        return
+    if not (
+        isinstance(shape, tuple) and len(shape) == 3 and all(isinstance(n, int) for n in shape)
+    ):
+        raise ValueError(f"{record.name}: the image shape {shape!r} is not (C, H, W)")

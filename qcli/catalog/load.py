@@ -21,6 +21,7 @@ from qcli.catalog import hookspecs
 from qcli.catalog.catalog import Catalog, Offer, PluginRecord
 from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, QuantizerEntry
 from qcli.catalog.inspection import check_entry
+from qcli.errors import suggest
 
 GROUP = "qcli"
 HOOKS = {
@@ -46,7 +47,7 @@ def load_catalog(modules: Sequence[str] = ()) -> Catalog:
 
     `QCLI_DISABLE_PLUGINS=a,b` leaves plugins out by the name of their entry point.
     """
-    disabled = {name for name in os.environ.get("QCLI_DISABLE_PLUGINS", "").split(",") if name}
+    disabled = {name.strip() for name in os.environ.get("QCLI_DISABLE_PLUGINS", "").split(",")}
     offers: list[Offer] = []
     records: list[PluginRecord] = []
     for source in _sources(modules):
@@ -55,22 +56,35 @@ def load_catalog(modules: Sequence[str] = ()) -> Catalog:
         else:
             record = _load(source, offers)
         records.append(record)
+    unknown = disabled - {record.name for record in records} - {""}
+    for name in sorted(unknown):
+        records.append(PluginRecord(name, "QCLI_DISABLE_PLUGINS", "", "names no plugin"))
     return Catalog(tuple(offers), tuple(records))
 
 
 def _sources(modules: Sequence[str]) -> Iterator[_Source]:
     points = importlib.metadata.entry_points(group=GROUP)
-    seen: set[tuple[str, str]] = set()
-    for point in sorted(
-        points, key=lambda point: (point.dist.name if point.dist else "", point.name)
-    ):
-        name, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
-        # A stale .egg-info beside a .dist-info lists one entry point twice.
-        if (name, point.name) not in seen:
-            seen.add((name, point.name))
-            yield _Source(point.name, name, version, point.load)
-    for module in modules:
+    found = [_Source(point.name, *_distribution(point), point.load) for point in points]
+    yield from sorted(found, key=lambda source: (source.distribution, source.name))
+    # A run remembers its modules, and the user may name them again in another spelling.
+    own = {_module_key(module): module for module in modules}
+    for module in own.values():
         yield _Source(module, f"--plugin {module}", "", partial(_import, module))
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
+    """Return the name and version of what brought an entry point.
+
+    An interrupted uninstall leaves entry points without metadata: "?".
+    """
+    try:
+        return (point.dist and point.dist.name) or "?", (point.dist and point.dist.version) or "?"
+    except Exception:
+        return "?", "?"
+
+
+def _module_key(module: str) -> str:
+    return str(Path(module).resolve()) if module.endswith(".py") else module
 
 
 def _load(source: _Source, offers: list[Offer]) -> PluginRecord:
@@ -78,7 +92,7 @@ def _load(source: _Source, offers: list[Offer]) -> PluginRecord:
         plugin = source.load()
         entries = list(_call_hooks(source.name, plugin))
     except (Exception, SystemExit) as error:
-        problem = traceback.format_exception_only(error)[-1].strip()
+        problem = " ".join(traceback.format_exception_only(error)[-1].split())
         return PluginRecord(source.name, source.distribution, source.version, problem)
     offers += [Offer(entry, source.distribution, source.version) for entry in entries]
     return PluginRecord(source.name, source.distribution, source.version, None)
@@ -87,30 +101,58 @@ def _load(source: _Source, offers: list[Offer]) -> PluginRecord:
 def _call_hooks(name: str, plugin: Any) -> Iterator[Any]:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
+    _check_hooks(manager, plugin)
     manager.register(plugin, name)
     manager.check_pending()
-    unknown = sorted(
-        key for key in dir(plugin) if key.startswith("qcli_register_") and key not in HOOKS
-    )
-    if unknown:
-        raise TypeError(f"unknown hook {unknown[0]}; this qcli knows {', '.join(HOOKS)}")
+    if not manager.get_hookcallers(plugin):
+        raise TypeError(f"implements no hook; this qcli knows {', '.join(HOOKS)}")
     for hook, kind in HOOKS.items():
-        for entries in getattr(manager.hook, hook)():
+        caller = getattr(manager.hook, hook)
+        results = caller()
+        # pluggy drops a None among the results.
+        if len(results) < len(caller.get_hookimpls()):
+            raise TypeError(f"{hook} returned None, allowed: an iterable of {kind.__name__}")
+        for entries in results:
             for entry in entries:
                 check_entry(entry, kind, hook)
                 yield entry
 
 
+def _check_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
+    """Refuse what pluggy would not see: unknown hooks, and hooks without the marker."""
+    for key in dir(plugin):
+        if not key.startswith("qcli_register_"):
+            continue
+        if key not in HOOKS:
+            raise TypeError(
+                f"unknown hook {key}{suggest(key, HOOKS)}; this qcli knows {', '.join(HOOKS)}"
+            )
+        if manager.parse_hookimpl_opts(plugin, key) is None:
+            raise TypeError(f"{key} has no @qcli.hookimpl above it")
+
+
 def _import(module: str) -> ModuleType:
-    if not module.endswith(".py"):
-        if str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))
-        return importlib.import_module(module)
-    path = Path(module).resolve()
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if module.endswith(".py"):
+        return _import_file(Path(module).resolve())
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module(module)
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file once, under a name that hides no other module."""
+    name = f"qcli_plugin_{path.stem}"
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == str(path):
+        return loaded
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise FileNotFoundError(f"{path} is no Python file")
     loaded = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = loaded
-    spec.loader.exec_module(loaded)
+    sys.modules[name] = loaded
+    try:
+        spec.loader.exec_module(loaded)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return loaded

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from qcli.errors import PluginError, QcliError
+from qcli.errors import QcliError
 
 VERBS = {
     "train": "train_verb",
@@ -87,12 +87,15 @@ def _run() -> int:
         _tell("out of memory; use a smaller batch_size or more accumulate", error)
         return 1
     except Exception as error:
+        if "out of memory" in str(error).lower():
+            _tell("the device is out of memory; use a smaller batch_size or accumulate", error)
+            return 1
         _tell(
             f"{type(error).__name__}: {error}\n"
             "this is a fault of qcli or of a plugin; --debug shows where",
             error,
         )
-        return PluginError.exit_code if _from_plugin(error) else 1
+        return 1
 
 
 def _tell(text: str, error: BaseException | None) -> None:
@@ -102,9 +105,3 @@ def _tell(text: str, error: BaseException | None) -> None:
     rank = os.environ.get("RANK", "0")
     prefix = "error: " if rank == "0" else f"error in process {rank}: "
     sys.stderr.write("\n".join(prefix + line for line in text.splitlines()) + "\n")
-
-
-def _from_plugin(error: BaseException) -> bool:
-    """Say whether an exception was raised in code that is neither ours nor a library's."""
-    trace = traceback.extract_tb(error.__traceback__)
-    return bool(trace) and "qcli_" in trace[-1].filename

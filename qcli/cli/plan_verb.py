@@ -10,6 +10,7 @@ import click
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.load import load_catalog
 from qcli.cli.options import json_option, make_request, plugin_options, recipe_options
+from qcli.errors import PluginError
 from qcli.recipe.setting import Setting, resolve_setting
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def plan_without_weights(setting: Setting, catalog: Catalog) -> Plan:
     try:
         with torch.device("meta"):
             model = build_float_model(setting)
-    except (NotImplementedError, RuntimeError):
+    except PluginError:
         # Some networks read their own weights while they are built.
         model = build_float_model(setting)
     return plan_setting(setting, model, catalog)

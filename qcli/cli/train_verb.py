@@ -70,10 +70,9 @@ def _require_training_recipe(request: Request) -> None:
     if request.train_json is None:
         from qcli.recipe.library import shipped_recipes
 
+        wanted = [each for each in (request.architecture, request.dataset) if each]
         names = [
-            name
-            for name in shipped_recipes("training")
-            if (request.dataset or "") in name or (request.architecture or "?") in name
+            name for name in shipped_recipes("training") if all(each in name for each in wanted)
         ]
         hint = f"; shipped ones that may fit: {', '.join(names)}" if names else ""
         raise UsageError(f"how to train is missing: give --train-json RECIPE{hint}")
@@ -116,8 +115,8 @@ def _resume(options: dict[str, Any]) -> None:
             f"--resume takes everything from the run; leave out --{flag}, or start a new run"
         )
     path: Path = options["resume"]
-    record = RunDirectory(path).read("run.json")
-    if record.get("status") == "finished":
+    record = RunDirectory(path).record()
+    if (path / "result.json").exists():
         raise UsageError(f"{path} is finished; evaluate it: qcli eval {path}")
     options["plugins"] = (*record["plugins"], *options["plugins"])
     if options["data_dir"] is None and record["data_root"]:

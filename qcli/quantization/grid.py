@@ -32,29 +32,41 @@ class Grid:
 
 
 def fit_grid(values: Tensor) -> Grid | None:
-    """Return the coarsest grid on which float32 values lie exactly.
+    """Return a coarse grid on which float32 values lie exactly.
 
     Args:
-        values: float32 [K], in the order of the codes.
+        values: float32 [K], in the order of the codes; or [O, K], where every channel has a step
+            of its own and all share the integers.
 
     Returns:
         The grid with zero point 0, or None where no grid of 16-bit integers gives every value back.
     """
-    magnitudes = values[values != 0].abs()
     zero = torch.zeros((), dtype=torch.int32, device=values.device)
+    if values.dim() == 1:
+        found = _fit_row(values)
+        return Grid(*found, zero) if found else None
+    rows = [_fit_row(row) for row in values]
+    fits = [row for row in rows if row]
+    if len(fits) < len(rows) or any(not torch.equal(fit[1], fits[0][1]) for fit in fits):
+        return None
+    return Grid(torch.stack([step for step, _ in fits]), fits[0][1], zero)
+
+
+def _fit_row(values: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return the step and the integers of [K] values."""
+    magnitudes = values[values != 0].abs()
     if not len(magnitudes):
-        step = torch.ones((), device=values.device)
-        return Grid(step, torch.zeros_like(values, dtype=torch.int32), zero)
-    ordered = torch.cat([magnitudes, values]).sort().values
-    gaps = ordered.diff()
-    smallest = torch.cat([magnitudes, gaps[gaps > 0]]).min()
-    for divisor in range(1, 65):
-        step = smallest / divisor
-        integers = torch.round(values / step)
-        if integers.abs().max() >= LARGEST_INTEGER:
-            return None
-        if torch.equal(integers * step, values):
-            return Grid(step, integers.to(torch.int32), zero)
+        return torch.ones((), device=values.device), torch.zeros_like(values, dtype=torch.int32)
+    gaps = values.sort().values.diff()
+    # A gap between rounded values can miss the step by an ulp: the smallest value goes first.
+    for length in (magnitudes.min(), *gaps[gaps > 0].sort().values[:1]):
+        for divisor in range(1, 65):
+            step = length / divisor
+            integers = torch.round(values / step)
+            if integers.abs().max() >= LARGEST_INTEGER:
+                break
+            if torch.equal(integers * step, values):
+                return step, integers.to(torch.int32)
     return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qcli.catalog.catalog import resolve_build
+from qcli.catalog.building import build_entry
 from qcli.catalog.entries import QuantizerEntry
 from qcli.errors import PlanError, PluginError
 from qcli.quantization.quantizer import Quantizer, TensorInfo
@@ -100,7 +100,7 @@ def build_quantizer(
         PluginError: What it builds is no Quantizer.
     """
     try:
-        built = resolve_build(entry.build, entry.name)(info, **options)
+        built = build_entry(entry, info, **options)
     except ValueError as error:
         raise PlanError([f"layer {info.layer}, {info.role}: {entry.name}: {error}"]) from None
     if not isinstance(built, Quantizer):

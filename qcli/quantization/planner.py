@@ -202,13 +202,19 @@ class _Planner:
                 )
 
     def _refuse_tied(self, slots: Mapping[str, Mapping[str, SlotPlan | None]]) -> None:
-        owners: dict[int, str] = {}
+        """Refuse to quantize a weight that another module holds too, quantized or not."""
+        holders: dict[int, list[str]] = {}
+        for name, module in self.modules.items():
+            for parameter in module.parameters(recurse=False):
+                holders.setdefault(id(parameter), []).append(name)
         for name, by_slot in slots.items():
-            if by_slot.get("weight"):
-                module: Any = self.modules[name]
-                other = owners.setdefault(id(module.weight), name)
-                if other != name:
-                    self.faults.append(f"layers {other} and {name} share one weight")
+            weight: Any = self.modules[name].weight if by_slot.get("weight") else None
+            others = [other for other in holders.get(id(weight), ()) if other != name]
+            if others:
+                self.faults.append(
+                    f"layer {name} shares its weight with {', '.join(others)}, so it cannot be "
+                    f'quantized; add {{"match": "{name}", "weight": null}} to "layers"'
+                )
 
     def _row(
         self,

@@ -120,8 +120,7 @@ class Quantizer(nn.Module):
 
     def grid(self) -> Grid | None:
         """Return the codebook as integers times a step; None: it lies on no grid."""
-        book = self.codebook().detach()
-        return fit_grid(book) if book.dim() == 1 else None
+        return fit_grid(self.codebook().detach())
 
     def thresholds(self) -> Thresholds | None:
         """Return the boundaries between codes for inputs and outputs; None for weights."""

@@ -2,62 +2,42 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 ValueSpace = Sequence[float] | Mapping[str, Any]
 
+LARGEST_COUNT = 256
+
+# A plugin's option that is a value space; recipes resolve the reference, as that of a schedule.
 VALUE_SPACE_SCHEMA: dict[str, Any] = {
+    "$ref": "#/$defs/value_space",
     "description": (
         "The candidate values, in the order of their codes: a list, or "
         '{"powers_of_two": [lo, hi]} for both signs of 2^lo .. 2^hi, '
         '{"integers": [lo, hi]} for lo .. hi, {"linspace": [first, last, count]}.'
     ),
-    "type": ["array", "object"],
-    "items": {"type": "number"},
-    "minItems": 2,
-    "maxItems": 256,
-    "uniqueItems": True,
-    "properties": {
-        "powers_of_two": {
-            "description": "The lowest and the highest exponent.",
-            "type": "array",
-            "items": {"type": "integer", "minimum": -64, "maximum": 64},
-            "minItems": 2,
-            "maxItems": 2,
-        },
-        "integers": {
-            "description": "The lowest and the highest integer.",
-            "type": "array",
-            "items": {"type": "integer", "minimum": -32768, "maximum": 32767},
-            "minItems": 2,
-            "maxItems": 2,
-        },
-        "linspace": {
-            "description": "The first value, the last value and their number.",
-            "type": "array",
-            "prefixItems": [{"type": "number"}, {"type": "number"}, {"type": "integer"}],
-            "minItems": 3,
-            "maxItems": 3,
-        },
-    },
-    "minProperties": 1,
-    "maxProperties": 1,
-    "additionalProperties": False,
 }
 
 
 def expand_value_space(space: ValueSpace) -> tuple[float, ...]:
-    """Return the candidate values of a checked value space, in the order of their codes.
+    """Return the candidate values of a value space, in the order of their codes.
 
     Raises:
-        ValueError: The space is empty, has one value, repeats one, or has more than 256.
+        ValueError: It has fewer than 2 values or more than 256, or two that are equal as float32,
+            or one that float32 cannot hold.
     """
     values = _expand(space)
-    if len(set(values)) < len(values):
-        raise ValueError(f"the values {values} repeat")
-    if not 2 <= len(values) <= 256:
-        raise ValueError(f"{len(values)} values, but a value space has 2 to 256")
+    if not 2 <= len(values) <= LARGEST_COUNT:
+        raise ValueError(_count_fault(len(values)))
+    seen: dict[float, float] = {}
+    for value in values:
+        near = _as_float32(value)
+        if near in seen:
+            same = f"{value:g}" if seen[near] == value else f"{seen[near]!r} and {value!r}"
+            raise ValueError(f"{same} stands twice as float32, allowed: values that differ")
+        seen[near] = value
     return values
 
 
@@ -70,8 +50,26 @@ def _expand(space: ValueSpace) -> tuple[float, ...]:
         return tuple(first + (last - first) * k / (count - 1) for k in range(count))
     low, high = bounds
     if low > high:
-        raise ValueError(f"{form} runs from {low} down to {high}: put the lower bound first")
+        raise ValueError(
+            f'"{form}" runs from {low} down to {high}, allowed: the lower bound first; '
+            f'write {{"{form}": [{high}, {low}]}}'
+        )
+    count = (high - low + 1) * (2 if form == "powers_of_two" else 1)
+    if count > LARGEST_COUNT:
+        raise ValueError(_count_fault(count))
     if form == "integers":
-        return tuple(float(value) for value in range(low, min(high, low + 256) + 1))
+        return tuple(float(value) for value in range(low, high + 1))
     powers = [2.0**exponent for exponent in range(low, high + 1)]
     return tuple([-power for power in reversed(powers)] + powers)
+
+
+def _count_fault(count: int) -> str:
+    return f"found {count} value{'s' * (count != 1)}, allowed: 2 to {LARGEST_COUNT}"
+
+
+def _as_float32(value: float) -> float:
+    try:
+        (near,) = struct.unpack("f", struct.pack("f", value))
+    except OverflowError:
+        raise ValueError(f"{value:g} is too large for float32") from None
+    return float(near)

@@ -1,1 +1,16 @@
-"""The laws that a plugin must obey, for its author to run."""
+"""The laws that a plugin must obey, for its author to run.
+
+In a test of the plugin:
+
+    from qcli.testing import check_quantizer
+
+    def test_my_quantizer():
+        check_quantizer(my_plugin.ENTRY, {"bits": 2})
+"""
+
+from qcli.testing.architecture import check_architecture as check_architecture
+from qcli.testing.dataset import check_dataset as check_dataset
+from qcli.testing.law import LawBroken as LawBroken
+from qcli.testing.quantizer import check_quantizer as check_quantizer
+
+__all__ = ["LawBroken", "check_architecture", "check_dataset", "check_quantizer"]

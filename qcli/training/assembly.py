@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from qcli.catalog.catalog import Catalog, resolve_build
+from qcli.catalog.building import build_entry
+from qcli.catalog.catalog import Catalog
 from qcli.errors import PluginError, UsageError
 from qcli.quantization.plan import Plan
 from qcli.quantization.planner import make_plan
@@ -43,11 +44,12 @@ def build_float_model(setting: Setting, num_classes: int | None = None) -> nn.Mo
         UsageError: The network does not fit the images.
     """
     entry = setting.architecture
-    build = resolve_build(entry.build, entry.name)
     count = num_classes or (setting.dataset and setting.dataset.num_classes)
-    model = build(
-        count or entry.default_num_classes, setting.image_shape, **setting.architecture_options
-    )
+    count = count or entry.default_num_classes
+    try:
+        model = build_entry(entry, count, setting.image_shape, **setting.architecture_options)
+    except ValueError as error:
+        raise UsageError(f"{setting.architecture_name}: {error}") from error
     if not isinstance(model, nn.Module):
         raise PluginError(f'"{entry.name}" builds a {type(model).__name__}, not a torch Module')
     return model

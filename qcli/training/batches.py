@@ -54,6 +54,16 @@ class EvaluationBatches(Protocol):
         """Yield this process's share, in order."""
 
 
+def calibration_bounds(division: Division, count: int) -> list[tuple[int, int]]:
+    """Return where each of the first `count` whole batches starts and stops.
+
+    What is left at the end of the epoch may be a single image, which batch norms cannot take.
+    """
+    size = min(division.batch_size, LARGEST_CALIBRATION_BATCH, division.num_images)
+    whole = min(count, division.num_images // size)
+    return [(number * size, (number + 1) * size) for number in range(whole)]
+
+
 @dataclass(frozen=True)
 class Process:
     """Which of how many processes this is, and what it computes on."""
@@ -117,9 +127,8 @@ class ResidentTraining:
     def calibration(self, count: int) -> Iterator[Tensor]:
         """Yield the images of the first `count` whole batches of epoch 0, alike everywhere."""
         order, draws = self._draw(0)
-        size = min(self.division.batch_size, LARGEST_CALIBRATION_BATCH)
-        for start in range(0, min(count * size, len(order)), size):
-            yield self._images(order[start : start + size], _cut(draws, start, start + size))
+        for start, stop in calibration_bounds(self.division, count):
+            yield self._images(order[start:stop], _cut(draws, start, stop))
 
     def _draw(self, epoch: int) -> tuple[Tensor, list[Tensor]]:
         generator = keyed_generator(self.seed, epoch, "epoch")

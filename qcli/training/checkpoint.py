@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 
 from qcli.errors import RunError
+from qcli.training.position import Position
 from qcli.training.run_directory import is_disk_error, sync_to_disk
 
 CURRENT = "checkpoint"
@@ -19,13 +18,13 @@ PREVIOUS = "checkpoint.old"
 POSITION = "position.json"
 
 
-def save_checkpoint(accelerator: Accelerator, run: Path, position: Mapping[str, Any]) -> None:
+def save_checkpoint(accelerator: Accelerator, run: Path, position: Position) -> None:
     """Save the state of every process; the previous checkpoint stays until this one is in place.
 
     Args:
         accelerator: Knows the model, the optimizer and the random states.
         run: The run directory.
-        position: Where training is: JSON.
+        position: Where training is.
 
     Raises:
         RunError: The disk refuses it; the previous checkpoint is kept.
@@ -39,7 +38,7 @@ def save_checkpoint(accelerator: Accelerator, run: Path, position: Mapping[str, 
         accelerator.save_state(str(beside))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            (beside / POSITION).write_text(json.dumps(position), "utf-8")
+            (beside / POSITION).write_text(json.dumps(position.to_json()), "utf-8")
             _move_into_place(run)
         accelerator.wait_for_everyone()
     except Exception as error:
@@ -77,7 +76,7 @@ def find_checkpoint(run: Path) -> Path:
     raise RunError(f"{run} has no checkpoint: it ended before training began; start it anew")
 
 
-def load_checkpoint(accelerator: Accelerator, run: Path) -> dict[str, Any]:
+def load_checkpoint(accelerator: Accelerator, run: Path) -> Position:
     """Load the newest complete checkpoint into the prepared model and optimizer.
 
     Returns:
@@ -88,7 +87,7 @@ def load_checkpoint(accelerator: Accelerator, run: Path) -> dict[str, Any]:
     """
     checkpoint = find_checkpoint(run)
     try:
-        position: dict[str, Any] = json.loads((checkpoint / POSITION).read_text("utf-8"))
+        position = Position.from_json(json.loads((checkpoint / POSITION).read_text("utf-8")))
         accelerator.load_state(str(checkpoint))
     except Exception as error:
         # Damage shows as any error of json, safetensors, torch's unpickler or the zip reader.

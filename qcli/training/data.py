@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from qcli.catalog.catalog import resolve_build
-from qcli.errors import PluginError, RecipeError
+from qcli.catalog.building import build_entry
+from qcli.errors import DataError, PluginError, RecipeError
 from qcli.recipe.setting import Setting
 from qcli.recipe.training import TrainingRecipe
 from qcli.training.batches import (
@@ -52,8 +52,10 @@ def load_splits(setting: Setting, root: Path | None) -> Splits:
     """
     entry = setting.dataset
     assert entry is not None
-    build = resolve_build(entry.build, entry.name)
-    splits = build(root, setting.image_shape, **setting.dataset_options)
+    try:
+        splits = build_entry(entry, root, setting.image_shape, **setting.dataset_options)
+    except ValueError as error:
+        raise DataError(f"{entry.name}: {error}") from error
     if not isinstance(splits, Splits):
         raise PluginError(f'"{entry.name}" builds a {type(splits).__name__}, not a qcli.Splits')
     return splits
@@ -69,6 +71,10 @@ def make_data(
         recipe: How it is augmented, normalized and divided.
         shape: (C, H, W) that the network takes.
         process: Which process this is.
+
+    Raises:
+        PluginError: The data set's own constants are not those of its images.
+        RecipeError: The recipe does not fit the data set.
     """
     channels, size = shape[0], (shape[1], shape[2])
     normalization = _normalization(recipe.normalize, splits, channels)
@@ -105,19 +111,20 @@ def make_data(
 
 
 def _normalization(choice: Any, splits: Splits, channels: int) -> Normalization | None:
-    if choice == "none":
+    if choice == "none" or (choice == "dataset" and splits.normalization is None):
         return None
+    own = {"dataset": splits.normalization, "imagenet": IMAGENET}
+    chosen = own[choice] if isinstance(choice, str) else Normalization(**choice)
+    assert chosen is not None
+    if len(chosen.mean) in (1, channels) and len(chosen.std) == len(chosen.mean):
+        return chosen
+    fault = (
+        f"{len(chosen.mean)} means and {len(chosen.std)} stds, "
+        f"but the images have {channels} channels"
+    )
     if choice == "dataset":
-        return splits.normalization
-    chosen = IMAGENET if choice == "imagenet" else Normalization(choice["mean"], choice["std"])
-    if len(chosen.mean) not in (1, channels) or len(chosen.std) != len(chosen.mean):
-        raise RecipeError(
-            [
-                f"/normalize: {len(chosen.mean)} means and {len(chosen.std)} stds, "
-                f"but the images have {channels} channels"
-            ]
-        )
-    return chosen
+        raise PluginError(f"the data set normalizes with {fault}")
+    raise RecipeError([f"/normalize: {fault}"])
 
 
 def _hold_out(train: Split, recipe: TrainingRecipe) -> tuple[Split, Split | None]:

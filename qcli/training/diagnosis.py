@@ -20,10 +20,12 @@ def find_first_non_finite(model: nn.Module, images: Tensor) -> str:
         return "the images themselves are not finite"
     broken = [name for name, value in model.named_parameters() if not _finite(value)]
     found: list[str] = []
+    # A module's hook runs after those of the modules inside it: the innermost comes first. A
+    # quantized layer has its quantizers inside it, so leaves alone would miss its own overflow.
     hooks = [
         module.register_forward_hook(_recorder(found, name))
         for name, module in model.named_modules()
-        if name and not any(True for _ in module.children())
+        if name
     ]
     try:
         model(images)

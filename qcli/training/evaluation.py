@@ -21,7 +21,7 @@ class Metrics:
     """What was measured over a set of images.
 
     Args:
-        loss: Mean cross-entropy, without label smoothing.
+        loss: Mean cross-entropy; of training steps, with the recipe's label smoothing.
         top1: Share of images whose likeliest class is right, 0..1.
         top5: Share of images whose class is among the five likeliest, 0..1.
         count: Images seen, by all processes.

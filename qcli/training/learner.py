@@ -88,7 +88,7 @@ class Learner:
         if not bool(torch.isfinite(loss)):
             cause = find_first_non_finite(self.network, batch.images)
             raise RunError(
-                f"the loss is {float(loss)}: {cause}; the last checkpoint is kept; "
+                f"the loss is {loss.item()}: {cause}; the last checkpoint is kept; "
                 "try a smaller lr, a warm_up or clip_gradient_norm"
             )
 

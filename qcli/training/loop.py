@@ -19,6 +19,7 @@ from qcli.training.data import Data
 from qcli.training.evaluation import Metrics, Tally, evaluate
 from qcli.training.interruption import Interruption
 from qcli.training.learner import Learner
+from qcli.training.position import Position
 from qcli.training.recalibration import recalibrated, share_buffers
 from qcli.training.run_directory import RunDirectory
 
@@ -40,36 +41,6 @@ class Report(Protocol):
 
     def end_epoch(self, row: Mapping[str, Any], is_best: bool) -> None:
         """Hear what an epoch came to."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a run is: what a checkpoint holds beside the network and the optimizer.
-
-    Args:
-        epoch: The epoch under way.
-        step: Steps of it that are done.
-        sums: The tally of those steps.
-        seconds: Seconds of training in it.
-        best: The row of the best epoch so far.
-        rows: Rows of metrics that hold.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    sums: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
-    seconds: float = 0.0
-    best: Mapping[str, Any] | None = None
-    rows: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the position as JSON."""
-        return {**vars(self), "sums": list(self.sums)}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Position:
-        """Return the position of a checkpoint."""
-        return cls(**{**value, "sums": tuple(value["sums"])})
 
 
 @dataclass
@@ -99,7 +70,7 @@ class Loop:
         """
         while position.epoch < self.recipe.epochs:
             position = self._epoch(position)
-            self._save(position)
+            self.save(position)
         return position
 
     def _epoch(self, position: Position) -> Position:
@@ -161,7 +132,7 @@ class Loop:
         signal_number = self.interruption.agreed(self.device, processes)
         if not (signal_number or self._is_due(processes)) or position.step == self.num_steps:
             return
-        self._save(replace(position, sums=tuple(all_reduce_sum(tally.sums).tolist())))
+        self.save(replace(position, sums=tuple(all_reduce_sum(tally.sums).tolist())))
         if signal_number:
             raise Interrupted(
                 f"stopped by signal {signal_number}; everything is saved; go on with: "
@@ -176,8 +147,9 @@ class Loop:
             return due
         return bool(all_reduce_max(torch.tensor(int(due), device=self.device)))
 
-    def _save(self, position: Position) -> None:
-        save_checkpoint(self.accelerator, self.run.path, position.to_json())
+    def save(self, position: Position) -> None:
+        """Save a checkpoint; raises RunError where the disk refuses it."""
+        save_checkpoint(self.accelerator, self.run.path, position)
         self.saved_at = time.monotonic()
 
     @contextmanager

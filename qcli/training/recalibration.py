@@ -42,12 +42,14 @@ def _estimate(model: nn.Module, norms: list[_BatchNorm], batches: Iterable[Tenso
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
-    with parametrize.cached():
-        for images in batches:
-            model(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.train(training)
+    try:
+        with parametrize.cached():
+            for images in batches:
+                model(images)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        model.train(training)
 
 
 @torch.no_grad()

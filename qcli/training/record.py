@@ -48,6 +48,25 @@ class SessionOptions:
     resume: Path | None = None
 
 
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run is made of.
+
+    Args:
+        setting: Its recipes and entries.
+        options: What else the command line said.
+        plan: Which quantizer each layer has.
+        num_classes: Of the data set.
+        accelerator: Its devices and processes.
+    """
+
+    setting: Setting
+    options: SessionOptions
+    plan: Plan
+    num_classes: int
+    accelerator: Accelerator
+
+
 @dataclass
 class RunRecord:
     """Keeps run.json and log.txt, in the main process alone."""
@@ -55,22 +74,16 @@ class RunRecord:
     run: RunDirectory
     is_main: bool
 
-    def begin(
-        self,
-        setting: Setting,
-        options: SessionOptions,
-        plan: Plan,
-        num_classes: int,
-        accelerator: Accelerator,
-    ) -> None:
+    def begin(self, facts: RunFacts) -> None:
         """Write what the run is made of, before training begins."""
         if not self.is_main:
             return
+        setting, options, accelerator = facts.setting, facts.options, facts.accelerator
         assert setting.training is not None
         self.run.write("training.json", dict(setting.training.document))
         if setting.quantization:
             self.run.write("quantization.json", dict(setting.quantization.document))
-        self.run.write("plan.json", plan_to_json(plan))
+        self.run.write("plan.json", plan_to_json(facts.plan))
         self.run.write(
             "run.json",
             {
@@ -81,10 +94,10 @@ class RunRecord:
                 "argv": list(options.argv),
                 "architecture": setting.architecture_name,
                 "dataset": setting.dataset.name if setting.dataset else None,
-                "num_classes": num_classes,
+                "num_classes": facts.num_classes,
                 "data_root": str(options.data_root.resolve()) if options.data_root else None,
                 "init_from": str(options.init_from.resolve()) if options.init_from else None,
-                "plugins": list(options.plugins),
+                "plugins": [_absolute(plugin) for plugin in options.plugins],
                 "cpu": options.cpu,
                 "device": _device_name(accelerator.device),
                 "threads": torch.get_num_threads(),
@@ -99,7 +112,9 @@ class RunRecord:
     def go_on(self) -> None:
         """Write down that a run goes on."""
         if self.is_main:
-            self.run.update("run.json", status="running", ended=None, process_id=os.getpid())
+            self.run.update(
+                "run.json", status="running", ended=None, error=None, process_id=os.getpid()
+            )
             self.run.log("resumed")
 
     def finish(self, result: Mapping[str, Any]) -> None:
@@ -119,6 +134,11 @@ class RunRecord:
             self.run.log(f"{status}: {error}")
         except (RunError, OSError):
             return
+
+
+def _absolute(plugin: str) -> str:
+    """Make a plugin's file findable from any folder; a module's name stays."""
+    return str(Path(plugin).resolve()) if plugin.endswith(".py") else plugin
 
 
 def _now() -> str:

@@ -58,7 +58,7 @@ def revive_run(path: Path, weights: str, plugins: Sequence[str] = ()) -> Revival
     Raises:
         RunError: The run is damaged, or has no such weights.
     """
-    record = RunDirectory(path).read("run.json")
+    record = RunDirectory(path).record()
     catalog = load_catalog((*record.get("plugins", ()), *plugins))
     setting = read_setting(path, catalog)
     assembly = assemble(setting, catalog, record["num_classes"])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 SCHEMA_VERSION = 1
+# What run.json must tell for a run to be evaluated or gone on with.
+RECORD_KEYS = ("status", "num_classes", "data_root", "plugins", "threads", "cpu", "num_processes")
 
 
 def default_run_path(architecture: str, dataset: str, recipe: str) -> Path:
@@ -30,6 +32,19 @@ def default_run_path(architecture: str, dataset: str, recipe: str) -> Path:
     while path.exists():
         path, number = Path("runs") / f"{name}-{number}", number + 1
     return path
+
+
+def require_new(path: Path) -> None:
+    """Refuse a run directory that is in use.
+
+    Raises:
+        UsageError: It exists and is not an empty folder.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise UsageError(
+            f"{path} exists and is never overwritten; choose another with -o, "
+            f"or go on with it: qcli train --resume {path}"
+        )
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -84,11 +99,7 @@ class RunDirectory:
         Raises:
             UsageError: It exists and is not empty, or cannot be made.
         """
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise UsageError(
-                f"{path} exists and is never overwritten; choose another with -o, "
-                f"or go on with it: qcli train --resume {path}"
-            )
+        require_new(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -105,7 +116,7 @@ class RunDirectory:
             RunError: It is no run, is damaged, or another process writes it.
         """
         run = cls(path)
-        run.read("run.json")
+        run.record()
         run._acquire()
         return run
 
@@ -133,12 +144,25 @@ class RunDirectory:
         try:
             value = json.loads(file.read_text("utf-8"))
         except FileNotFoundError:
-            raise RunError(f"{file} is missing: {self.path} is no complete run") from None
+            what = "is no complete run" if self.path.is_dir() else "does not exist"
+            raise RunError(f"{file} is missing: {self.path} {what}") from None
         except (OSError, ValueError) as error:
             raise RunError(f"{file} is damaged: {error}") from None
         if not isinstance(value, dict):
             raise RunError(f"{file} is damaged: it holds no JSON object")
         return value
+
+    def record(self) -> dict[str, Any]:
+        """Read run.json.
+
+        Raises:
+            RunError: It is missing, damaged or not complete.
+        """
+        record = self.read("run.json")
+        missing = [key for key in RECORD_KEYS if key not in record]
+        if missing:
+            raise RunError(f"{self.path / 'run.json'} is damaged: it has no {missing[0]}")
+        return record
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON object; raises RunError where the disk refuses it."""

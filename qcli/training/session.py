@@ -6,6 +6,7 @@ parameters, prepare for processes, resume, train, write the result.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,10 +29,11 @@ from qcli.training.checkpoint import load_checkpoint
 from qcli.training.data import load_splits, make_data
 from qcli.training.interruption import Interruption
 from qcli.training.learner import make_learner
-from qcli.training.loop import Loop, Position, Report
-from qcli.training.record import RunRecord, SessionOptions
+from qcli.training.loop import Loop, Report
+from qcli.training.position import Position
+from qcli.training.record import RunFacts, RunRecord, SessionOptions
 from qcli.training.result import make_result
-from qcli.training.run_directory import RunDirectory, default_run_path
+from qcli.training.run_directory import RunDirectory, default_run_path, require_new
 
 MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -59,6 +61,9 @@ def run_session(
     """
     recipe = setting.training
     assert recipe is not None
+    path = options.resume or options.work_dir or _default_path(setting)
+    if options.resume is None:
+        require_new(path)
     accelerator = open_accelerator(recipe, options)
     process = Process(accelerator.process_index, accelerator.num_processes, accelerator.device)
     set_seed(recipe.seed)
@@ -71,31 +76,42 @@ def run_session(
     if options.resume is None:
         calibrate(model, data.training.calibration(recipe.calibration_batches))
     learner = make_learner(accelerator, model, recipe)
-    run = _open_run(setting, options, accelerator)
-    with Interruption() as interruption:
-        loop = Loop(learner, data, run, report, interruption)
-        record = RunRecord(run, accelerator.is_main_process)
-        try:
-            if options.resume is None:
-                record.begin(setting, options, assembly.plan, splits.num_classes, accelerator)
-                position = Position()
-                loop._save(position)
-            else:
-                _require_same(run, assembly.plan, accelerator)
-                position = Position.from_json(load_checkpoint(accelerator, run.path))
-                record.go_on()
-            loop.rows = run.rows()[: position.rows]
-            report.begin_run(setting, assembly.plan, run.path, str(accelerator.device))
-            loop.train(position)
-            result = make_result(loop, assembly.plan)
-            record.finish(result)
-        except BaseException as error:
-            record.fail(error)
-            raise
-        finally:
-            run.release()
-            accelerator.end_training()
+    run = _open_run(path, options, accelerator)
+    facts = RunFacts(setting, options, assembly.plan, splits.num_classes, accelerator)
+    record = RunRecord(run, accelerator.is_main_process)
+    try:
+        with Interruption() as interruption:
+            loop = Loop(learner, data, run, report, interruption)
+            result = _train(loop, facts, record, report)
+    except BaseException as error:
+        record.fail(error)
+        raise
+    finally:
+        run.release()
+        accelerator.end_training()
     return run.path, result
+
+
+def _train(
+    loop: Loop, facts: RunFacts, record: RunRecord, report: SessionReport
+) -> Mapping[str, Any]:
+    """Begin or go on, train to the end, and write the result."""
+    if facts.options.resume is None:
+        record.begin(facts)
+        position = Position()
+        loop.save(position)
+    else:
+        _require_same(loop.run, facts.plan, facts.accelerator)
+        position = load_checkpoint(facts.accelerator, loop.run.path)
+        loop.rows = loop.run.rows()[: position.rows]
+        if len(loop.rows) < position.rows:
+            raise RunError(f"{loop.run.path}/metrics.jsonl is damaged: epochs are missing in it")
+        record.go_on()
+    report.begin_run(facts.setting, facts.plan, loop.run.path, str(loop.device))
+    loop.train(position)
+    result = make_result(loop, facts.plan)
+    record.finish(result)
+    return result
 
 
 def open_accelerator(recipe: TrainingRecipe, options: SessionOptions) -> Accelerator:
@@ -114,6 +130,7 @@ def open_accelerator(recipe: TrainingRecipe, options: SessionOptions) -> Acceler
         raise UsageError("precision float16 needs CUDA; use bfloat16 or float32")
     if state.device.type == "cuda":
         torch.backends.cudnn.benchmark = True
+    _silence_torch()
     # Norms keep their own statistics in every process: they are shared before each evaluation.
     parallel = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
     return Accelerator(
@@ -123,17 +140,20 @@ def open_accelerator(recipe: TrainingRecipe, options: SessionOptions) -> Acceler
     )
 
 
-def _open_run(setting: Setting, options: SessionOptions, accelerator: Accelerator) -> RunDirectory:
+def _silence_torch() -> None:
+    """Keep warnings from users that they can do nothing about."""
+    # accelerate has no other name yet for the argument that torch 2.15 renames.
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+    # One input channel makes two layouts of a gradient equal; torch warns at each.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+
+
+def _open_run(path: Path, options: SessionOptions, accelerator: Accelerator) -> RunDirectory:
     """Create or reopen the run directory in the main process; the others follow it."""
-    paths: list[Any] = [None]
+    paths = [str(path)]
     run = None
     if accelerator.is_main_process:
-        run = (
-            RunDirectory.reopen(options.resume)
-            if options.resume
-            else RunDirectory.create(options.work_dir or _default_path(setting))
-        )
-        paths = [str(run.path)]
+        run = RunDirectory.reopen(path) if options.resume else RunDirectory.create(path)
     if accelerator.num_processes > 1:
         broadcast_object_list(paths)
     return run or RunDirectory(Path(paths[0]))
@@ -155,7 +175,7 @@ def _require_same(run: RunDirectory, plan: Plan, accelerator: Accelerator) -> No
         raise RunError(
             f"{run.path} was made with another plan: its recipes or the plugins have changed since"
         )
-    processes = run.read("run.json")["num_processes"]
+    processes = run.record()["num_processes"]
     if processes != accelerator.num_processes:
         raise RunError(
             f"{run.path} was made with {processes} processes, not {accelerator.num_processes}: "

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from qcli.errors import RecipeError
+from qcli.errors import DataError, RecipeError
 from qcli.training.batches import (
-    LARGEST_CALIBRATION_BATCH,
     MicroBatch,
     Normalizer,
     Process,
+    calibration_bounds,
 )
 from qcli.training.division import Division, Part
 from qcli.training.keyed import derive_seed, keyed_generator
@@ -104,7 +104,8 @@ class _Decoded(Dataset[tuple[Tensor, int]]):
             image, label = self.split[index]
         assert isinstance(image, Image.Image)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, epoch, index))
+            # torch.manual_seed would seed GPUs too, and with them the network's dropout.
+            torch.default_generator.manual_seed(derive_seed(self.seed, epoch, index))
             return self.transform(image).permute(1, 2, 0).contiguous(), label
 
 
@@ -147,10 +148,14 @@ class _Loader:
 
     def load(self, batches: list[list[Key]]) -> Iterator[MicroBatch]:
         self.keys.batches = batches
-        for images, labels in self.loader:
-            images = images.to(self.process.device, non_blocking=True)
-            labels = labels.to(self.process.device, non_blocking=True)
-            yield MicroBatch(self.normalizer(images), labels)
+        try:
+            for images, labels in self.loader:
+                images = images.to(self.process.device, non_blocking=True)
+                labels = labels.to(self.process.device, non_blocking=True)
+                yield MicroBatch(self.normalizer(images), labels)
+        except DataError as error:
+            # A worker's error arrives with the worker's whole traceback in its text.
+            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
 
 
 class StreamedTraining:
@@ -185,9 +190,8 @@ class StreamedTraining:
     def calibration(self, count: int) -> Iterator[Tensor]:
         """Yield the images of the first `count` whole batches of epoch 0, alike everywhere."""
         order = self._order(0)
-        size = min(self.division.batch_size, LARGEST_CALIBRATION_BATCH)
-        starts = range(0, min(count * size, len(order)), size)
-        batches = [[(0, index) for index in order[start : start + size]] for start in starts]
+        bounds = calibration_bounds(self.division, count)
+        batches = [[(0, index) for index in order[start:stop]] for start, stop in bounds]
         for batch in self.loader.load(batches):
             yield batch.images
 

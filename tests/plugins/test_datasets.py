@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import importlib
 import inspect
-import os
 import pickle
 import struct
 import subprocess
@@ -28,6 +27,8 @@ CLASS_COUNTS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
 CLASS_COUNTS_OF_LAST = [35, 36, 35, 37, 37, 37, 37, 36, 33, 37]
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 3072), dtype=np.uint8)
 LABELS = [index % 10 for index in range(12)]
+# Each image is told by its width: (width, label).
+PHOTOS = {"folder": [(1, 0), (2, 0), (3, 1), (4, 1)], "flat": [(4, 1), (1, 0)]}
 
 
 def find_build(name: str) -> Any:
@@ -61,8 +62,7 @@ def test_entries_import_no_torch():
         "import sys, qcli_datasets; qcli_datasets.qcli_register_datasets();"
         "print({'torch', 'torchvision', 'sklearn', 'numpy', 'PIL'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
 @pytest.mark.parametrize("split", ["random", "writer"])
@@ -77,8 +77,9 @@ def test_digits(shape, split):
     assert (counts.tolist() == CLASS_COUNTS_OF_LAST) == (split == "writer")
     assert (counts + splits.train.labels.bincount()).tolist() == CLASS_COUNTS
     images = torch.cat([splits.train.images, splits.test.images]) / 255
-    assert images.mean((0, 2, 3)).tolist() == pytest.approx(splits.normalization.mean, abs=0.02)
-    assert images.std((0, 2, 3)).tolist() == pytest.approx(splits.normalization.std, abs=0.06)
+    near = 2e-4 if shape == (1, 8, 8) else 0.1
+    assert images.mean((0, 2, 3)).tolist() == pytest.approx(splits.normalization.mean, abs=near)
+    assert images.std((0, 2, 3)).tolist() == pytest.approx(splits.normalization.std, abs=near)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32)])
@@ -94,11 +95,10 @@ def test_synthetic_is_learnable_and_repeatable(shape):
 
 
 def test_options_of_synthetic():
-    options = {"num_classes": 3, "train_images": 7, "test_images": 4, "noise": 0}
-    splits = build("synthetic", None, (2, 3, 5), **options)
-    assert splits.train.images.shape == (7, 2, 3, 5)
+    counts = {"num_classes": 3, "train_images": 7, "test_images": 4}
+    splits = build("synthetic", None, (2, 3, 5), noise=0, **counts)
     assert (splits.num_classes, splits.test.labels.tolist()) == (3, [0, 1, 2, 0])
-    assert torch.equal(splits.train.images[1], splits.train.images[4])
+    assert torch.equal(splits.train.images[[0, 1, 2, 0]], splits.train.images[3:])
 
 
 def make_idx(magic: int, *shape: int) -> bytes:
@@ -134,10 +134,9 @@ def test_missing_files_are_fetched_when_asked_for(tmp_path, monkeypatch):
     fetch.assert_called_once()
 
 
-@pytest.mark.parametrize("error", [OSError("no network"), RuntimeError("no network")])
-def test_failed_download(tmp_path, monkeypatch, error):
+def test_failed_download(tmp_path, monkeypatch):
     download = "torchvision.datasets.utils.download_and_extract_archive"
-    monkeypatch.setattr(download, Mock(side_effect=error))
+    monkeypatch.setattr(download, Mock(side_effect=OSError("no network")))
     expect_fault(["not be downloaded: no network"], "cifar10", tmp_path, download=True)
 
 
@@ -159,10 +158,9 @@ def write_cifar10(folder: Path, batch: bytes) -> None:
         (folder / name).write_bytes(batch)
 
 
-BATCHES = [as_python_2(make_batch(2)), *(make_batch(protocol) for protocol in (0, 2, 3, 4))]
-
-
-@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize(
+    "batch", [as_python_2(make_batch(2)), *(make_batch(protocol) for protocol in (0, 2, 3, 4))]
+)
 def test_cifar10(tmp_path, batch):
     folder = tmp_path / "cifar-10-batches-py"
     write_cifar10(folder, batch)
@@ -188,24 +186,18 @@ def test_cifar100(tmp_path):
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet"])
 def test_missing_files_are_named(tmp_path, name):
     expect_fault([f"{name} needs -p DIR: the directory that holds "], name, None)
-    write_mnist(tmp_path / "OtherMNIST/raw")
     write_cifar10(tmp_path / "cifar-10-batches-py", make_batch())
     (tmp_path / "cifar-10-batches-py/data_batch_4").unlink()
     missing = {"cifar10": "has no data_batch_4 there", "imagenet": "No such file or directory"}
     expect_fault([str(tmp_path), missing.get(name, "train"), " -p DIR "], name, tmp_path)
 
 
-class Malicious:
-    def __reduce__(self):
-        return os.mkdir, ("trace",)
-
-
 @pytest.mark.parametrize("name", ["data_batch_2", "batches.meta"])
 def test_pickle_runs_nothing(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     write_cifar10(tmp_path, make_batch())
-    (tmp_path / name).write_bytes(make_batch(other=Malicious()))
-    expect_fault([f"{tmp_path / name}: ", ".mkdir, which was refused"], "cifar10", tmp_path)
+    (tmp_path / name).write_bytes(b"cos\nmkdir\n(S'trace'\ntR.")
+    expect_fault([f"{tmp_path / name}: ", "os.mkdir, which was refused"], "cifar10", tmp_path)
     assert not Path("trace").exists()
 
 
@@ -222,7 +214,6 @@ DAMAGE = [
     ("mnist", "train-labels-idx1-ubyte.gz", gzip.compress(b"x")[:-4], "cannot be read"),
     ("cifar10", "test_batch", b"", "cannot be read: Ran out of input"),
     ("cifar10", "data_batch_1", make_batch()[:-100], "cannot be read"),
-    ("cifar10", "data_batch_2", b"<html>", "cannot be read"),
     ("cifar10", "data_batch_3", pickle.dumps([1]), "holds a list, expected a dictionary"),
     ("cifar10", "data_batch_4", pickle.dumps({"other": 1}), "holds other; expected data"),
     ("cifar10", "batches.meta", make_batch(label_names=["cat"]), "no list of 10 names"),
@@ -247,26 +238,19 @@ def test_damaged_file(tmp_path, dataset, name, content, message):
     expect_fault([f"{tmp_path / name}: ", message, "delete it and pass"], dataset, tmp_path)
 
 
-PHOTOS = {
-    "folder": [(1, "red", 0), (2, "red", 0), (1, "blue", 1), (2, "blue", 1)],
-    "flat": [(1, "blue", 1), (2, "red", 0)],
-}
-
-
 def write_photos(root: Path, layout: str) -> None:
-    for width, color, label in reversed(PHOTOS["folder"]):
+    for width, label in reversed(PHOTOS["folder"]):
         separator = "/" if layout == "folder" else " "
         for path in (f"train/n{label}/{width}.PNG", f"val/n{label}{separator}{width}.PNG"):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (width, 8), color).save(root / path)
+            Image.new("RGB", (width, 8)).save(root / path)
     (root / "train/n1/.hidden.png").touch()
-    (root / "val.txt").write_text("n1 1.PNG 1\nn0 2.PNG\t0\n\n")
+    (root / "val.txt").write_text("n1 4.PNG 1\nn0 1.PNG\t0\n\n")
 
 
-def describe(images: Any) -> list[tuple[int, str, int]]:
-    colors = {(255, 0, 0): "red", (0, 0, 255): "blue"}
-    found = [images[index] for index in range(len(images))]
-    return [(image.width, colors[image.getpixel((0, 0))], label) for image, label in found]
+def describe(images: Any) -> list[tuple[int, int]]:
+    found = (images[index] for index in range(len(images)))
+    return [(image.width, label) for image, label in found]
 
 
 @pytest.mark.parametrize("layout", PHOTOS)
@@ -299,13 +283,12 @@ def test_fault_in_imagenet(tmp_path, layout, damage, message):
     expect_fault([str(tmp_path), message], "imagenet", tmp_path)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "I;16"])
 def test_every_color_mode_becomes_rgb(tmp_path, mode):
     image = Image.new("I;16", (4, 4), 0x8000) if mode == "I;16" else Image.new("L", (4, 4), 128)
     image.convert(mode).save(tmp_path / "image.png", transparency=b"\0" if mode == "P" else None)
     decoded = decode_image(tmp_path / "image.png")
-    assert (decoded.mode, decoded.size) == ("RGB", (4, 4))
-    assert mode == "1" or decoded.getpixel((0, 0)) == (128, 128, 128)
+    assert (decoded.mode, decoded.getpixel((0, 0))) == ("RGB", (128, 128, 128))
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "bmp"])

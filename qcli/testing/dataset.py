@@ -1,0 +1,96 @@
+"""The laws of data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image
+
+from qcli.catalog.catalog import resolve_build
+from qcli.catalog.entries import DatasetEntry
+from qcli.testing.entry_laws import describes_options, matches_build
+from qcli.testing.law import Law, check_laws
+from qcli.training.splits import ArraySplit, Split, Splits
+
+Shape = tuple[int, int, int]
+
+
+def holds_images(given: tuple[Splits, Shape]) -> Iterator[str]:
+    """Each split holds images and labels: uint8 [N, C, H, W] with int64 [N], or PIL with int."""
+    splits, shape = given
+    for name, split in {"train": splits.train, "test": splits.test}.items():
+        if not len(split):
+            yield f"{name} is empty"
+        found = _find_in_array(split, shape) if isinstance(split, ArraySplit) else _find(split)
+        yield from (f"{name}: {text}" for text in found)
+
+
+def _find_in_array(split: ArraySplit, shape: Shape) -> Iterator[str]:
+    images, labels = split.images, split.labels
+    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
+        yield f"images of {images.dtype} {list(images.shape)}, allowed: uint8 [N, *{shape}]"
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        yield f"labels of {labels.dtype} {list(labels.shape)} for {len(images)} images"
+
+
+def _find(split: Split) -> Iterator[str]:
+    assert not isinstance(split, ArraySplit)
+    image, label = split[0]
+    if not isinstance(image, Image) or not isinstance(label, int):
+        yield f"item 0 is {type(image).__name__} and {type(label).__name__}, not PIL image and int"
+
+
+def labels_classes(given: tuple[Splits, Shape]) -> Iterator[str]:
+    """Labels are 0..num_classes - 1, and class names, where given, are as many as classes."""
+    splits, _ = given
+    for name, split in {"train": splits.train, "test": splits.test}.items():
+        labels = split.labels if isinstance(split, ArraySplit) else torch.tensor([split[0][1]])
+        if int(labels.min()) < 0 or int(labels.max()) >= splits.num_classes:
+            yield f"{name}: labels {int(labels.min())} to {int(labels.max())}"
+    if splits.class_names and len(splits.class_names) != splits.num_classes:
+        yield f"{len(splits.class_names)} names for {splits.num_classes} classes"
+
+
+def normalizes_channels(given: tuple[Splits, Shape]) -> Iterator[str]:
+    """The normalization, where given, has a mean and a positive std for each channel."""
+    splits, (channels, _, _) = given
+    constants = splits.normalization
+    if constants is None:
+        return
+    if len(constants.mean) != channels or len(constants.std) != channels:
+        yield f"{len(constants.mean)} means and {len(constants.std)} stds for {channels} channels"
+    if min(constants.std) <= 0:
+        yield f"std {list(constants.std)}"
+
+
+_LAWS: tuple[Law[tuple[Splits, Shape]], ...] = (holds_images, labels_classes, normalizes_channels)
+_ENTRY_LAWS: tuple[Law[DatasetEntry], ...] = (describes_options, matches_build)
+
+
+def check_dataset(
+    entry: DatasetEntry,
+    root: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    image_shape: Shape = (3, 32, 32),
+) -> None:
+    """Check a data set's entry and the images that it loads.
+
+    Args:
+        entry: What the plugin hands over.
+        root: Where its files are; None: it needs none.
+        options: Options in place of the defaults.
+        image_shape: (C, H, W) for an entry that makes images in the shape that is wanted.
+
+    Raises:
+        LawBroken: An AssertionError that names the entry, the law and what was found.
+    """
+    check_laws(_ENTRY_LAWS, entry, entry.name, "options")
+    shape = entry.image_shape or image_shape
+    splits = resolve_build(entry.build, entry.name)(root, shape, **(options or {}))
+    if entry.num_classes is not None and splits.num_classes != entry.num_classes:
+        raise AssertionError(f"{entry.name}: {splits.num_classes} classes, not as the entry says")
+    check_laws(_LAWS, (splits, shape), entry.name, f"root {root}")

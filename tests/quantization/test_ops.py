@@ -1,0 +1,57 @@
+"""The straight-through operations: exact forward, and the gradient that papers mean."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import qcli
+
+
+def test_straight_through_returns_the_value_bit_for_bit() -> None:
+    source = torch.randn(10000, generator=torch.Generator().manual_seed(0)) * 1e3
+    value = source / 3
+    result = qcli.straight_through(source, value)
+    assert torch.equal(result.view(torch.int32), value.view(torch.int32))
+
+
+def test_straight_through_gives_the_gradient_to_the_source_alone() -> None:
+    source = torch.tensor([0.3, -0.7], requires_grad=True)
+    value = torch.tensor([1.0, -1.0], requires_grad=True)
+    qcli.straight_through(source, value).backward(torch.tensor([2.0, 3.0]))
+    assert source.grad is not None
+    assert source.grad.tolist() == [2.0, 3.0]
+    assert value.grad is None
+
+
+def test_straight_through_of_a_tensor_to_itself_is_a_new_tensor() -> None:
+    source = torch.ones(2, requires_grad=True)
+    result = qcli.straight_through(source, source)
+    result.sum().backward()
+    assert result is not source
+    assert source.grad is not None
+    assert source.grad.tolist() == [1.0, 1.0]
+
+
+def test_round_ste_rounds_half_to_even() -> None:
+    x = torch.tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 2.6], requires_grad=True)
+    result = qcli.round_ste(x)
+    result.backward(torch.arange(7.0))
+    assert result.tolist() == [-2.0, -2.0, 0.0, 0.0, 2.0, 2.0, 3.0]
+    assert x.grad is not None
+    assert x.grad.tolist() == list(range(7))
+
+
+def test_scale_gradient_keeps_the_value_and_scales_the_gradient() -> None:
+    x = torch.randn(1000, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    result = qcli.scale_gradient(x, 0.25)
+    result.sum().backward()
+    assert torch.equal(result, x)
+    assert x.grad is not None
+    assert torch.equal(x.grad, torch.full_like(x, 0.25))
+
+
+@pytest.mark.parametrize("reduce", [qcli.all_reduce_sum, qcli.all_reduce_max])
+def test_one_process_reduces_to_itself(reduce) -> None:
+    x = torch.tensor([1.0, -2.0])
+    assert reduce(x) is x

@@ -1,0 +1,144 @@
+"""Checkpoints survive full disks, crashes between two names, and say when they are damaged."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from qcli.errors import RunError
+from qcli.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from qcli.training.position import Position
+from qcli.training.run_directory import RunDirectory
+
+
+@pytest.fixture
+def prepared():
+    """An accelerator that knows a small model and its optimizer."""
+    accelerator = Accelerator(cpu=True)
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    yield accelerator, *accelerator.prepare(model, optimizer)
+    accelerator.free_memory()
+
+
+def fill(model, value):
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(value)
+
+
+def test_a_checkpoint_gives_everything_back(prepared, tmp_path):
+    accelerator, model, _ = prepared
+    fill(model, 3.0)
+    position = Position(2, 7, (1.5, 2.0, 3.0, 4.0), 1.25, {"val_top1": 0.5}, 2)
+    save_checkpoint(accelerator, tmp_path, position)
+    fill(model, 0.0)
+    assert load_checkpoint(accelerator, tmp_path) == position
+    assert model.weight.unique().tolist() == [3.0]
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint"}
+
+
+@pytest.mark.parametrize("crash_after", [0, 1])
+def test_a_crash_between_two_names_leaves_a_complete_checkpoint(
+    prepared, tmp_path, monkeypatch, crash_after
+):
+    accelerator, model, _ = prepared
+    fill(model, 1.0)
+    save_checkpoint(accelerator, tmp_path, Position(1))
+    fill(model, 2.0)
+    renamed = []
+    rename = type(tmp_path).rename
+
+    def crash(path, target):
+        if len(renamed) == crash_after:
+            raise KeyboardInterrupt
+        renamed.append(target)
+        return rename(path, target)
+
+    monkeypatch.setattr(type(tmp_path), "rename", crash)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(accelerator, tmp_path, Position(2))
+    monkeypatch.undo()
+    assert load_checkpoint(accelerator, tmp_path) == Position(1)
+    assert model.weight.unique().tolist() == [1.0]
+    save_checkpoint(accelerator, tmp_path, Position(3))
+    assert load_checkpoint(accelerator, tmp_path) == Position(3)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin", "position.json"])
+@pytest.mark.parametrize("damage", ["cut", "garbage"])
+def test_damage_is_named(prepared, tmp_path, name, damage):
+    accelerator, _, _ = prepared
+    save_checkpoint(accelerator, tmp_path, Position(1))
+    file = tmp_path / "checkpoint" / name
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2] if damage == "cut" else b"\0" * len(content))
+    with pytest.raises(RunError, match="damaged"):
+        load_checkpoint(accelerator, tmp_path)
+
+
+def test_no_checkpoint_is_said(tmp_path):
+    with pytest.raises(RunError, match="has no checkpoint"):
+        find_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_cannot_execute_code(prepared, tmp_path):
+    accelerator, _, _ = prepared
+    save_checkpoint(accelerator, tmp_path, Position(1))
+
+    class Attack:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "proof"), "w"))
+
+    torch.save(Attack(), tmp_path / "checkpoint" / "optimizer.bin")
+    with pytest.raises(RunError, match="damaged"):
+        load_checkpoint(accelerator, tmp_path)
+    assert not (tmp_path / "proof").exists()
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
+    """The disk takes no file beyond some kilobytes, which fails where a full one would."""
+    script = """
+import resource, signal, sys, torch
+from accelerate import Accelerator
+from pathlib import Path
+from qcli.errors import RunError
+from qcli.training.checkpoint import save_checkpoint
+from qcli.training.position import Position
+accelerator = Accelerator(cpu=True)
+model = torch.nn.Linear(512, 512)
+model, _ = accelerator.prepare(model, torch.optim.SGD(model.parameters(), lr=0.1))
+run = Path(sys.argv[1])
+save_checkpoint(accelerator, run, Position(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+try:
+    save_checkpoint(accelerator, run, Position(2))
+except RunError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True
+    )
+    assert "cannot be written" in done.stdout, done.stderr
+    assert "the previous one is kept" in done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint"}
+    position = json.loads((tmp_path / "checkpoint" / "position.json").read_text())
+    assert position["epoch"] == 1
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path)
+    run.write("plan.json", {"layers": 1})
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(RunError, match="No space left"):
+        run.write("plan.json", {"layers": 2})
+    monkeypatch.undo()
+    assert run.read("plan.json") == {"layers": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]

@@ -1,0 +1,77 @@
+"""A run that is killed and resumed ends as if nothing had happened, bit for bit."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+RECIPE = {
+    "name": "killed",
+    "architecture": {"name": "lenet5_caffe", "batch_norm": True},
+    "dataset": {"name": "digits"},
+    "augment": ["shift_1"],
+    "epochs": 4,
+    "batch_size": 16,
+    "lr": {"kind": "cosine", "start": 0.003},
+    "optimizer": {"name": "adam"},
+    "checkpoint_every_minutes": 0.001,
+}
+GUMBEL = {"quantizer": "categorical", "sampling": "gumbel", "value_space": [-1, 0, 1]}
+
+
+def train(folder, *arguments, wait=True):
+    command = [sys.executable, "-m", "qcli", "train", "--cpu", "--threads", "1", *arguments]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    if wait:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    return process
+
+
+def position(run):
+    for name in ("checkpoint", "checkpoint.old"):
+        try:
+            return json.loads((run / name / "position.json").read_text())
+        except (FileNotFoundError, ValueError):
+            continue
+    return {"epoch": 0, "step": 0}
+
+
+def kill_inside_epoch(process, run, epoch):
+    """Send SIGKILL once a checkpoint inside the given epoch has been seen."""
+    while process.poll() is None:
+        at = position(run)
+        if at["epoch"] == epoch and at["step"] > 3:
+            process.kill()
+            process.communicate()
+            return
+        time.sleep(0.001)
+    raise AssertionError("the run ended before it could be killed")
+
+
+def results(run):
+    columns = [line.split(",")[:9] for line in (run / "metrics.csv").read_text().splitlines()]
+    weights = [(run / name).read_bytes() for name in ("best.safetensors", "last.safetensors")]
+    return columns, weights
+
+
+@pytest.mark.parametrize("method", ["search-1b", "gumbel", "lsq-w4a4", "uniform-w8a8"])
+def test_killed_twice_equals_uninterrupted(tmp_path, method):
+    (tmp_path / "recipe.json").write_text(json.dumps(RECIPE))
+    (tmp_path / "gumbel.json").write_text(
+        json.dumps({"name": "gumbel", "default": {"weight": GUMBEL}})
+    )
+    quantization = "./gumbel.json" if method == "gumbel" else method
+    recipes = ("--train-json", "./recipe.json", "--quant-json", quantization)
+    train(tmp_path, *recipes, "-o", "whole")
+    process = train(tmp_path, *recipes, "-o", "broken", wait=False)
+    kill_inside_epoch(process, tmp_path / "broken", 1)
+    process = train(tmp_path, "--resume", "broken", wait=False)
+    kill_inside_epoch(process, tmp_path / "broken", 2)
+    assert not (tmp_path / "broken" / "result.json").exists()
+    train(tmp_path, "--resume", "broken")
+    assert results(tmp_path / "broken") == results(tmp_path / "whole")
