@@ -59,7 +59,7 @@ class Uniform(Quantizer):
         shape = info.channel_shape() if self.per_channel else ()
         for name, start in {"low": 0.0 if not signed else -1.0, "high": 1.0}.items():
             self.register_buffer(name, torch.full(shape, start))
-            self.register_buffer(f"batch_{name}", torch.zeros(shape), persistent=False)
+            self.register_buffer(f"batch_{name}", torch.zeros(shape))
         self.register_buffer("observed", torch.zeros((), dtype=torch.bool))
 
     @torch.no_grad()

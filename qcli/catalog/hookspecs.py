@@ -31,7 +31,7 @@ def qcli_register_quantizers() -> Iterable[QuantizerEntry]:  # type: ignore[empt
                 self.register_buffer("levels", torch.tensor([-1.0, 1.0]))
 
             def forward(self, latent: torch.Tensor) -> torch.Tensor:
-                hard = torch.where(latent >= 0, 1.0, -1.0)
+                hard = torch.where(latent >= 0, 1.0, -1.0).to(latent.dtype)
                 return qcli.straight_through(latent, hard)
 
             def codebook(self) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from qcli.catalog.catalog import Catalog
+from qcli.catalog.load import load_catalog
 from qcli.errors import PlanError
 from qcli.quantization.plan import FLOAT_BITS, LayerPlan, Plan, SlotPlan, build_quantizer
 from qcli.quantization.quantizer import TensorInfo
@@ -21,14 +22,15 @@ from qcli.quantization.survey import (
     survey_model,
 )
 from qcli.recipe.quantization import QuantizationRecipe, Rule, SlotValue
+from qcli.recipe.setting import read_quantization
 
 
 def make_plan(
     model: nn.Module,
-    recipe: QuantizationRecipe | None,
+    recipe: str | Mapping[str, Any] | QuantizationRecipe | None,
     image_shape: tuple[int, ...],
     *,
-    catalog: Catalog,
+    catalog: Catalog | None = None,
     first_layer: str | None = None,
     last_layer: str | None = None,
     pretrained: bool = False,
@@ -37,23 +39,27 @@ def make_plan(
 
     Args:
         model: The network, on any device, the meta device included.
-        recipe: What to quantize; None: nothing.
+        recipe: What to quantize: a shipped recipe's name, a path, a recipe as a dict, or a finished
+            one; None: nothing.
         image_shape: (C, H, W).
-        catalog: Where quantizers are found.
+        catalog: Where quantizers are found; None: every installed plugin.
         first_layer: Dotted name of the first layer; None: the first one called.
         last_layer: Dotted name of the last layer; None: the last one called.
         pretrained: Whether the weights were trained before.
 
     Raises:
+        RecipeError: Every fault of the recipe.
         PlanError: Every way in which the recipe does not fit the network, by layer.
     """
+    catalog = load_catalog() if catalog is None else catalog
+    finished = read_quantization(recipe, catalog)
     survey = survey_model(model, image_shape)
     called = survey.called(model)
     ends = {
         "first_layer": first_layer or (called[0] if called else ""),
         "last_layer": last_layer or (called[-1] if called else ""),
     }
-    return _Planner(model, survey, recipe, catalog, ends, pretrained).plan()
+    return _Planner(model, survey, finished, catalog, ends, pretrained).plan()
 
 
 @dataclass

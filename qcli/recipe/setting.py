@@ -144,6 +144,29 @@ def _resolve(
     )
 
 
+def read_quantization(
+    recipe: str | Mapping[str, Any] | QuantizationRecipe | None, catalog: Catalog
+) -> QuantizationRecipe | None:
+    """Return a quantization recipe that a Python program names or writes as a dict.
+
+    Args:
+        recipe: A shipped recipe's name, a path, the JSON object itself, or a finished recipe.
+        catalog: Where quantizers are found.
+
+    Raises:
+        RecipeError: Every fault of the recipe.
+    """
+    if recipe is None or isinstance(recipe, QuantizationRecipe):
+        return recipe
+    document = (
+        read_document(recipe, "quantization")
+        if isinstance(recipe, str)
+        else Document("recipe", dict(recipe))
+    )
+    check_recipe(document, "quantization", catalog).raise_any()
+    return _quantization(document, {}, catalog)
+
+
 def _network_options(
     entry: ArchitectureEntry, given: Mapping[str, Any], quantization: Document | None
 ) -> dict[str, Any]:
@@ -165,7 +188,7 @@ def _quantization(
     document: Document, reasons: Mapping[str, str], catalog: Catalog
 ) -> QuantizationRecipe:
     unsaid = {
-        part: f"{part}: float unless a recipe or a flag says otherwise"
+        part: f"{part}: float by default"
         for part in ("first_layer", "last_layer")
         if part not in document.value
     }

@@ -84,11 +84,12 @@ class TrainingReport:
         recipe = setting.training
         assert recipe is not None
         assert setting.dataset is not None
-        quantized = sum(row.slots["weight"] is not None for row in plan.layers)
+        layers = [row for row in plan.layers if row.weights]
+        quantized = sum(row.slots["weight"] is not None for row in layers)
         recipe_name = setting.quantization.name if setting.quantization else "float"
         self.note(
             f"training {setting.architecture_name} on {setting.dataset.name} with {recipe_name}: "
-            f"{quantized} of {len(plan.layers)} layers have quantized weights; "
+            f"{quantized} of {len(layers)} layers have quantized weights; "
             f"{recipe.epochs} epochs, {device}"
         )
         self.note(f"run directory: {path}")

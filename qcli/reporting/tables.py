@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def make_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Return a table without rules; cells are text, never markup."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcli.catalog.catalog import resolve_build
 from qcli.catalog.entries import SLOTS, QuantizerEntry
+from qcli.quantization.plan import build_quantizer
 from qcli.quantization.quantizer import Quantizer, TensorInfo
 from qcli.recipe.schedule import Progress
 
@@ -58,10 +58,7 @@ class Case:
 
     def build(self) -> Quantizer:
         """Return a fresh quantizer that has seen nothing."""
-        quantizer: Quantizer = resolve_build(self.entry.build, self.entry.name)(
-            self.info, **self.options
-        )
-        return quantizer
+        return build_quantizer(self.entry, self.info, self.options)
 
     def start(self) -> tuple[Quantizer, Tensor]:
         """Return a quantizer ready for training, as `qcli.quantize` leaves it, and its latent.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,22 @@ from qcli.training.splits import ArraySplit, Split, Splits
 Shape = tuple[int, int, int]
 
 
-def holds_images(given: tuple[Splits, Shape]) -> Iterator[str]:
+@dataclass(frozen=True)
+class _Data:
+    entry: DatasetEntry
+    splits: Splits
+    shape: Shape
+
+    def parts(self) -> dict[str, Split]:
+        return {"train": self.splits.train, "test": self.splits.test}
+
+
+def holds_images(data: _Data) -> Iterator[str]:
     """Each split holds images and labels: uint8 [N, C, H, W] with int64 [N], or PIL with int."""
-    splits, shape = given
-    for name, split in {"train": splits.train, "test": splits.test}.items():
+    for name, split in data.parts().items():
         if not len(split):
             yield f"{name} is empty"
-        found = _find_in_array(split, shape) if isinstance(split, ArraySplit) else _find(split)
+        found = _find_in_array(split, data.shape) if isinstance(split, ArraySplit) else _find(split)
         yield from (f"{name}: {text}" for text in found)
 
 
@@ -43,21 +53,22 @@ def _find(split: Split) -> Iterator[str]:
         yield f"item 0 is {type(image).__name__} and {type(label).__name__}, not PIL image and int"
 
 
-def labels_classes(given: tuple[Splits, Shape]) -> Iterator[str]:
+def labels_classes(data: _Data) -> Iterator[str]:
     """Labels are 0..num_classes - 1, and class names, where given, are as many as classes."""
-    splits, _ = given
-    for name, split in {"train": splits.train, "test": splits.test}.items():
+    splits = data.splits
+    for name, split in data.parts().items():
         labels = split.labels if isinstance(split, ArraySplit) else torch.tensor([split[0][1]])
         if int(labels.min()) < 0 or int(labels.max()) >= splits.num_classes:
             yield f"{name}: labels {int(labels.min())} to {int(labels.max())}"
+    if data.entry.num_classes not in (None, splits.num_classes):
+        yield f"{splits.num_classes} classes, but the entry says {data.entry.num_classes}"
     if splits.class_names and len(splits.class_names) != splits.num_classes:
         yield f"{len(splits.class_names)} names for {splits.num_classes} classes"
 
 
-def normalizes_channels(given: tuple[Splits, Shape]) -> Iterator[str]:
+def normalizes_channels(data: _Data) -> Iterator[str]:
     """The normalization, where given, has a mean and a positive std for each channel."""
-    splits, (channels, _, _) = given
-    constants = splits.normalization
+    constants, channels = data.splits.normalization, data.shape[0]
     if constants is None:
         return
     if len(constants.mean) != channels or len(constants.std) != channels:
@@ -66,7 +77,7 @@ def normalizes_channels(given: tuple[Splits, Shape]) -> Iterator[str]:
         yield f"std {list(constants.std)}"
 
 
-_LAWS: tuple[Law[tuple[Splits, Shape]], ...] = (holds_images, labels_classes, normalizes_channels)
+_LAWS: tuple[Law[_Data], ...] = (holds_images, labels_classes, normalizes_channels)
 _ENTRY_LAWS: tuple[Law[DatasetEntry], ...] = (describes_options, matches_build)
 
 
@@ -91,6 +102,4 @@ def check_dataset(
     check_laws(_ENTRY_LAWS, entry, entry.name, "options")
     shape = entry.image_shape or image_shape
     splits = resolve_build(entry.build, entry.name)(root, shape, **(options or {}))
-    if entry.num_classes is not None and splits.num_classes != entry.num_classes:
-        raise AssertionError(f"{entry.name}: {splits.num_classes} classes, not as the entry says")
-    check_laws(_LAWS, (splits, shape), entry.name, f"root {root}")
+    check_laws(_LAWS, _Data(entry, splits, shape), entry.name, f"root {root}")

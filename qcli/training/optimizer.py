@@ -27,6 +27,9 @@ def make_optimizer(
     """
     options: dict[str, Any] = dict(recipe.options)
     options["fused"] = device.type in ("cpu", "cuda")
+    if "betas" in options:
+        # torch refuses the 0 of JSON, which is an integer.
+        options["betas"] = tuple(float(beta) for beta in options["betas"])
     return OPTIMIZERS[recipe.name](parameter_groups(assign_roles(model), recipe), lr=0.0, **options)
 
 

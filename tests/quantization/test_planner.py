@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import qcli
+from qcli.catalog.catalog import resolve_build
 from qcli.quantization.cost import count_cost
 from qcli.quantization.plan_json import plan_to_json
 
@@ -174,8 +175,6 @@ def test_layer_behind_a_quantized_output_receives_its_bits(plan_of) -> None:
 def test_shared_activation_is_refused_by_name(catalog, make_recipe) -> None:
     entry, member = catalog.architecture("torchvision:resnet18")
     with torch.device("meta"):
-        from qcli.catalog.catalog import resolve_build
-
         network = resolve_build(entry.build, entry.name)(10, (3, 64, 64), member=member)
     recipe = make_recipe(default={"weight": LSQ4, "output": UNSIGNED4})
     with pytest.raises(qcli.PlanError) as caught:

@@ -8,6 +8,7 @@ from torch import nn
 import qcli
 from qcli.quantization.quantizer import ParameterDefaults
 from qcli.quantization.roles import ROLES, assign_roles
+from qcli_uniform.lsq import LSQ as LearnedStep
 
 IMAGE = (3, 6, 6)
 LSQ = {"quantizer": "lsq", "bits": 4}
@@ -88,11 +89,9 @@ def test_steps_do_not_decay_and_latents_train_as_weights(quantize) -> None:
     assert found["latent"] == found["norm_bias"] == ParameterDefaults()
 
 
-def test_quantizer_says_how_its_parameters_train(quantize, catalog, monkeypatch) -> None:
-    from qcli_uniform.lsq import LSQ as Quantizer
-
+def test_quantizer_says_how_its_parameters_train(quantize, monkeypatch) -> None:
     clip = ParameterDefaults(weight_decay=None, lr_factor=0.1)
-    monkeypatch.setattr(Quantizer, "parameter_defaults", {"quantizer": clip})
+    monkeypatch.setattr(LearnedStep, "parameter_defaults", {"quantizer": clip})
     network = quantize(make_network(), default={"weight": LSQ})
     found = {each.role: each.defaults for each in assign_roles(network)}
     assert found["quantizer"] == clip

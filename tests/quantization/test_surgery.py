@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import qcli
-from qcli.catalog.catalog import resolve_build
+from qcli.catalog.catalog import Catalog, Offer, resolve_build
 from qcli.quantization.calibration import calibrate
 from qcli.quantization.surgery import latents, quantizers
 
@@ -91,11 +91,10 @@ def test_layer_receives_levels_and_multiplies_levels(quantize) -> None:
     seen = {}
     network[3].register_forward_hook(lambda _, args, out: seen.update(input=args[0]))
     network(images())
-    assert set(seen["input"].unique().tolist()) <= set(
-        network[3].input_quantizer.codebook().tolist()
-    )
-    book = network[3].parametrizations.weight[0].codebook()
-    assert set(network[3].weight.unique().tolist()) <= set(book.tolist())
+    levels = network[3].input_quantizer.codebook().tolist()
+    assert set(seen["input"].unique().tolist()) <= set(levels)
+    levels = network[3].parametrizations.weight[0].codebook().tolist()
+    assert set(network[3].weight.unique().tolist()) <= set(levels)
 
 
 def test_output_quantizer_gives_levels_to_all_who_listen(quantize) -> None:
@@ -164,7 +163,8 @@ def test_copy_is_equal_and_independent(quantize, weight) -> None:
 
 def test_every_parameter_is_trained(quantize) -> None:
     scaled = {"quantizer": "categorical", "scale": "channel"}
-    network = quantize(make_network(), weight=scaled, input=LSQ, output=UNSIGNED)
+    network = quantize(make_network(), weight=scaled, input=LSQ)
+    calibrate(network, [images()])
     network(images()).square().mean().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -178,7 +178,7 @@ def test_quantizers_follow_the_mode_of_the_network(quantize) -> None:
     assert all(quantizer.training for _, _, quantizer in quantizers(network))
 
 
-def test_quantizer_that_does_not_fit_is_named(make_recipe, catalog) -> None:
+def test_quantizer_that_does_not_fit_is_named(make_recipe) -> None:
     class Flat(qcli.Quantizer):
         def forward(self, latent: Tensor) -> Tensor:
             return latent.flatten()
@@ -186,13 +186,11 @@ def test_quantizer_that_does_not_fit_is_named(make_recipe, catalog) -> None:
         def codebook(self) -> Tensor:
             return torch.tensor([0.0, 1.0])
 
-    entry = qcli.QuantizerEntry("flat", "", "", Flat)
+    network = make_network()
+    recipe = make_recipe(default={"weight": {"quantizer": "flat"}})
+    offer = Offer(qcli.QuantizerEntry("flat", "", "", Flat), "toy", "1")
+    plan = qcli.make_plan(network, recipe, IMAGE, catalog=Catalog((offer,), ()))
     with pytest.raises(qcli.PlanError, match="layer 0, weight: Flat does not fit"):
-        network = make_network()
-        plan = qcli.make_plan(network, make_recipe(default={"weight": LSQ}), IMAGE, catalog=catalog)
-        slot = plan.layers[0].slots["weight"]
-        object.__setattr__(slot, "entry", entry)
-        object.__setattr__(slot, "options", {})
         qcli.quantize(network, plan)
 
 

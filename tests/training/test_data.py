@@ -121,8 +121,8 @@ def test_constants_of_a_data_set_for_other_channels_are_the_fault_of_its_plugin(
 def test_each_kind_of_data_has_its_own_augmentations(make_recipe):
     with pytest.raises(RecipeError, match='"rrc" is for images decoded from files'):
         make(make_recipe, "memory", augment=["rrc"])
+    recipe = make_recipe(augment=["shift_2"])
     with pytest.raises(RecipeError, match='"shift_2" is for data sets in memory'):
-        recipe = make_recipe(augment=["shift_2"])
         make_data(make_splits("files"), recipe, (3, 8, 8), ALONE)
 
 

@@ -118,9 +118,7 @@ def test_after_step_comes_after_the_update(learn, make_recipe, make_network, qua
         def codebook(self):
             return torch.tensor([-1.0, 1.0])
 
-    network = quantize_by(
-        make_network(), (3, 6, 6), {"weight": {"quantizer": "own"}}, own=Watcher
-    )
+    network = quantize_by(make_network(), (3, 6, 6), {"weight": {"quantizer": "own"}}, own=Watcher)
     latent = network.fc.parametrizations.weight.original
     before = latent.detach().clone()
     learner = learn(network, make_recipe())

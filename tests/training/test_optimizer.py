@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from typing import ClassVar
 
 import pytest
 import torch
@@ -113,7 +114,7 @@ def test_quantizers_that_differ_get_groups_of_their_own(make_recipe):
 class Slow(Quantizer):
     """Learns one number, and asks that it learns slowly and decays."""
 
-    parameter_defaults = {"quantizer": ParameterDefaults(0.75, 0.5)}
+    parameter_defaults: ClassVar = {"quantizer": ParameterDefaults(0.75, 0.5)}
 
     def __init__(self, info):
         super().__init__(info)
@@ -127,9 +128,7 @@ class Slow(Quantizer):
 
 
 def test_what_a_quantizer_asks_for_reaches_its_parameters(make_network, quantize_by, make_recipe):
-    network = quantize_by(
-        make_network(), (3, 6, 6), {"weight": {"quantizer": "own"}}, own=Slow
-    )
+    network = quantize_by(make_network(), (3, 6, 6), {"weight": {"quantizer": "own"}}, own=Slow)
     recipe = optimizer_recipe(make_recipe, weight_decay=0.25)
     groups = named_groups(network, parameter_groups(assign_roles(network), recipe))
     assert groups["quantizer"][1:] == (0.75, 0.5)
@@ -282,7 +281,9 @@ def test_micro_batches_are_clipped_together(learn, make_recipe, make_network, ac
     network, split = make_network(), random_split(8)
     fields = {"lr": 1, "optimizer": {"name": "sgd", "momentum": 0}, "clip_gradient_norm": 0.01}
     learner = learn(copy.deepcopy(network), make_recipe(**fields))
-    chunks = zip((split.images / 255).chunk(accumulate), split.labels.chunk(accumulate), strict=True)
+    chunks = zip(
+        (split.images / 255).chunk(accumulate), split.labels.chunk(accumulate), strict=True
+    )
     learner.step([MicroBatch(*chunk, 1 / accumulate) for chunk in chunks], START, Tally(CPU))
     pairs = zip(network.parameters(), learner.network.parameters(), strict=True)
     moved = torch.cat([(one - other).flatten() for one, other in pairs]).norm().item()
