@@ -88,5 +88,7 @@ class Interrupted(QcliError):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ' (did you mean "x"?)' for the known name nearest to `name`, or ''."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    names = list(known)
+    longer = [each for each in names if name and each.startswith(name)]
+    near = longer if len(longer) == 1 else difflib.get_close_matches(name, names, n=1)
     return f' (did you mean "{near[0]}"?)' if near else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,8 +12,8 @@ from qcli.cli.options import plugin_options
 from qcli.errors import RecipeError
 from qcli.recipe.checking import load_schema
 from qcli.recipe.checks import Findings, check_recipe
-from qcli.recipe.document import Document, read_document
-from qcli.recipe.library import KINDS, shipped_recipes
+from qcli.recipe.document import read_document, read_json
+from qcli.recipe.library import KINDS, find_recipe, kinds_of
 
 
 @click.command("check")
@@ -31,8 +32,8 @@ def command(files: tuple[str, ...], kind: str | None, plugins: tuple[str, ...]) 
     findings = Findings()
     for file in files:
         try:
-            found_kind, document = _read(file, kind)
-            own = check_recipe(document, found_kind, catalog)
+            found_kind = kind or _guess(file)
+            own = check_recipe(read_document(file, found_kind), found_kind, catalog)
         except RecipeError as error:
             own = Findings(list(error.faults))
         else:
@@ -42,18 +43,29 @@ def command(files: tuple[str, ...], kind: str | None, plugins: tuple[str, ...]) 
     findings.raise_any()
 
 
-def _read(file: str, kind: str | None) -> tuple[str, Document]:
-    """Read a recipe of a kind, or of the kind that its name or its keys tell."""
-    if kind is None:
-        kind = next((each for each in KINDS if file in shipped_recipes(each)), None)
-    if kind is not None:
-        return kind, read_document(file, kind)
-    document = read_document(file, "quantization")
-    return _guess(document.value), document
+def _guess(file: str) -> str:
+    """Return the kind that a recipe's own keys tell, or else those of what it extends."""
+    name, path = file, find_recipe(file, None)
+    seen: set[Path] = set()
+    while path not in seen:
+        seen.add(path)
+        if kinds := kinds_of(name):
+            return kinds[0]
+        value = read_json(path)
+        if isinstance(value, list):
+            return "quantization"
+        if kinds := _kinds_of_keys(value):
+            return kinds[0]
+        if not (isinstance(value, dict) and isinstance(value.get("extends"), str)):
+            break
+        name, path = value["extends"], find_recipe(value["extends"], None, beside=path)
+    return KINDS[0]
 
 
-def _guess(value: dict[str, Any]) -> str:
-    """Return the kind whose own keys a recipe has more of."""
+def _kinds_of_keys(value: Any) -> list[str]:
+    """Return the kinds by how many keys of theirs alone an object has; those with none are out."""
+    keys = set(value) if isinstance(value, dict) else set()
     fields = {kind: set(load_schema(kind)["properties"]) for kind in KINDS}
-    shared = fields["training"] & fields["quantization"]
-    return max(KINDS, key=lambda kind: len((fields[kind] - shared) & value.keys()))
+    shared = set.intersection(*fields.values())
+    counts = {kind: len(keys & (fields[kind] - shared)) for kind in KINDS}
+    return sorted((kind for kind in KINDS if counts[kind]), key=counts.__getitem__, reverse=True)

@@ -51,7 +51,7 @@ def _compose(place: dict[str, Any], key: str, options: Mapping[str, Mapping[str,
     place["properties"][key] = {"description": description, "type": "string", "anyOf": names}
     place["allOf"] = [
         {
-            "if": {"type": "object", "properties": {key: _named(name)}},
+            "if": {"type": "object", "required": [key], "properties": {key: _named(name)}},
             "then": {"additionalProperties": False, "properties": {key: True, **own}},
         }
         for name, own in options.items()
@@ -65,5 +65,4 @@ def _named(name: str) -> dict[str, Any]:
 def _accept_value_space(schema: dict[str, Any]) -> dict[str, Any]:
     """Let a bare list of numbers stand for categorical search over it."""
     about = {key: schema.pop(key) for key in ("$schema", "title", "description", "$defs")}
-    numbers = {"type": "array", "items": {"type": "number"}, "minItems": 2, "uniqueItems": True}
-    return {**about, "anyOf": [schema, numbers]}
+    return {**about, "anyOf": [schema, {"type": "array", "$ref": "#/$defs/value_space"}]}

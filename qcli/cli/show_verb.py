@@ -16,6 +16,7 @@ from qcli.errors import PluginError, suggest
 from qcli.recipe.document import read_document
 from qcli.recipe.library import KINDS as RECIPE_KINDS
 from qcli.recipe.library import shipped_recipes
+from qcli.recipe.wording import allowed_values
 
 
 @click.command("show")
@@ -82,7 +83,7 @@ def _print(found: dict[str, Any]) -> None:
     options = found.pop("options")
     print_fields({key.replace("_", " "): _text(value) for key, value in found.items()})
     rows = [
-        [name, json.dumps(option["default"]), _allowed(option), option["description"]]
+        [name, json.dumps(option["default"]), allowed_values(option), option["description"]]
         for name, option in options.items()
     ]
     if rows:
@@ -97,23 +98,3 @@ def _text(value: Any) -> str:
             else ", ".join(value)
         )
     return "decided by the data or the network" if value is None else str(value)
-
-
-def _allowed(option: dict[str, Any]) -> str:
-    if "enum" in option:
-        return ", ".join(map(str, option["enum"]))
-    if "$ref" in option:
-        return "number or schedule"
-    types = option.get("type", "any")
-    text = types if isinstance(types, str) else " or ".join(types)
-    bounds = [
-        f"{word} {option[key]}"
-        for key, word in (
-            ("minimum", "from"),
-            ("exclusiveMinimum", "above"),
-            ("maximum", "to"),
-            ("exclusiveMaximum", "below"),
-        )
-        if key in option
-    ]
-    return " ".join([text, *bounds])

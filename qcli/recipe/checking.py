@@ -13,10 +13,9 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from qcli.recipe.document import Document, Pointer
+from qcli.recipe.reference import Schema, resolve_reference
 from qcli.recipe.value_space import expand_value_space
 from qcli.recipe.wording import describe
-
-Schema = Mapping[str, Any]
 
 # What every schema may refer to, those of plugins' options included.
 SHARED = ("schedule", "value_space")
@@ -77,13 +76,14 @@ def options_schema(options: Mapping[str, Schema], **fixed: Schema) -> dict[str, 
 def find_faults(document: Document, schema: Schema, at: Pointer = ()) -> list[str]:
     """Check the part of a document at `at`; return one line for each fault, in document order."""
     value = part_at(document.value, at)
-    faults = {
-        (*at, *pointer): text
-        for error in reversed(list(_Validator(schema).iter_errors(value)))
-        for pointer, text in describe(error)
-    }
-    order = sorted(faults, key=lambda pointer: _position(document.value, pointer))
-    return [fault(document, pointer, faults[pointer]) for pointer in order]
+    faults = [
+        ((*at, *pointer), text)
+        for error in _Validator(schema).iter_errors(value)
+        for pointer, text in describe(error, schema)
+    ]
+    faults.sort(key=lambda found: _position(document.value, found[0]))
+    # A part may be wrong in the same way for two parts of a schema.
+    return list(dict.fromkeys(fault(document, pointer, text) for pointer, text in faults))
 
 
 def part_at(value: Any, pointer: Pointer) -> Any:
@@ -116,7 +116,7 @@ def _escape(key: str) -> str:
 def fill_defaults(value: Any, schema: Schema, root: Schema | None = None) -> Any:
     """Return a copy of a checked value in which every absent field with a default has it."""
     root = schema if root is None else root
-    schema = _resolve(schema, root)
+    schema = resolve_reference(schema, root)
     if isinstance(value, list):
         items = schema.get("items", {})
         return [fill_defaults(part, items, root) for part in value]
@@ -125,7 +125,7 @@ def fill_defaults(value: Any, schema: Schema, root: Schema | None = None) -> Any
     filled = dict(value)
     for part in _branches(value, schema, root):
         for key, field in part.get("properties", {}).items():
-            field = _resolve(field, root)
+            field = resolve_reference(field, root)
             if key not in filled and "default" in field:
                 filled[key] = copy.deepcopy(field["default"])
             if key in filled:
@@ -140,13 +140,3 @@ def _branches(value: Any, schema: Schema, root: Schema) -> Iterator[Schema]:
         condition = {**part.get("if", {}), "$defs": root.get("$defs", {})}
         if "if" in part and _Validator(condition).is_valid(value):
             yield part["then"]
-
-
-def _resolve(field: Schema, root: Schema) -> Schema:
-    """Follow `$ref`; what stands beside it wins."""
-    while "$ref" in field:
-        target: Any = root
-        for key in field["$ref"].removeprefix("#/").split("/"):
-            target = target[key]
-        field = {**target, **{key: part for key, part in field.items() if key != "$ref"}}
-    return field

@@ -50,15 +50,14 @@ class Findings:
 
 def check_recipe(document: Document, kind: str, catalog: Catalog) -> Findings:
     """Check a "training" or "quantization" recipe against its schema and its entries."""
-    faults = find_faults(document, load_schema(kind))
-    if faults:
-        return Findings(faults)
+    findings = Findings(find_faults(document, load_schema(kind)))
     if kind == "quantization":
-        return Findings(*check_slots(document, catalog))
-    findings = Findings(list(_relations(document)))
-    findings.add(_check_entry(document, "dataset", catalog))
-    if document.value.get("architecture"):
-        findings.add(_check_entry(document, "architecture", catalog))
+        findings.add(Findings(*check_slots(document, catalog)))
+        return findings
+    if not findings:
+        findings.faults += _relations(document)
+    for part in ("architecture", "dataset"):
+        findings.add(_check_entry(document, part, catalog))
     return findings
 
 
@@ -70,7 +69,10 @@ def check_options(
 
 
 def _check_entry(document: Document, part: str, catalog: Catalog) -> Findings:
-    name = document.value[part]["name"]
+    given = document.value.get(part)
+    name = given.get("name") if isinstance(given, Mapping) else None
+    if not isinstance(name, str):
+        return Findings()
     try:
         entry = catalog.dataset(name) if part == "dataset" else catalog.architecture(name)[0]
     except PluginError as error:
@@ -88,10 +90,20 @@ def _relations(document: Document) -> Iterator[str]:
         text = 'the held-out part would select nothing; set "select_on": "validation"'
         yield fault(document, ("validation_fraction",), text)
     if value["batch_size"] % value["accumulate"]:
-        text = f"{value['accumulate']} does not divide batch_size {value['batch_size']}"
-        yield fault(document, ("accumulate",), text)
+        yield fault(document, ("accumulate",), _undivided(value["accumulate"], value["batch_size"]))
     if value["optimizer"].get("nesterov") and not value["optimizer"]["momentum"]:
-        yield fault(document, ("optimizer", "nesterov"), "needs a momentum above 0")
+        text = "found true without momentum, allowed: with a momentum above 0"
+        yield fault(document, ("optimizer", "nesterov"), text)
     constants = value["normalize"]
     if isinstance(constants, dict) and len(constants["mean"]) != len(constants["std"]):
-        yield fault(document, ("normalize",), "mean and std have different lengths")
+        lengths = " and ".join(f"{len(constants[key])} in {key}" for key in ("mean", "std"))
+        text = f"found {lengths}, allowed: one number in each for every channel"
+        yield fault(document, ("normalize",), text)
+
+
+def _undivided(parts: int, batch_size: int) -> str:
+    divisors = [number for number in range(1, batch_size + 1) if batch_size % number == 0]
+    below = [number for number in divisors if number < parts][-1:]
+    above = [number for number in divisors if number > parts][:1]
+    near = " or ".join(map(str, below + above))
+    return f"{parts} does not divide batch_size {batch_size}; write {near}"

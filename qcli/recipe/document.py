@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from qcli.recipe.library import find_recipe
 Pointer = tuple[str, ...]
 
 LARGEST_BYTES = 1 << 20
+DEEPEST = 50
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Document:
         return Document(
             self.label,
             _put(self.value, pointer, value, label),
-            {**self.origins, pointer: label},
+            _replaced(self.origins, {pointer: label}),
         )
 
 
@@ -63,7 +65,7 @@ def read_document(name_or_path: str, kind: str) -> Document:
 
 def _read(path: Path, kind: str, children: tuple[Path, ...]) -> Document:
     label = _shown(path)
-    value = _read_json(path, label)
+    value = read_json(path, f"; {_shown(children[-1])} extends it" if children else "")
     if isinstance(value, list) and kind == "quantization":
         slot = {"quantizer": "categorical", "value_space": value}
         value = {"name": path.stem, "default": {"weight": slot}}
@@ -80,16 +82,30 @@ def _extend(child: Document, path: Path, kind: str, children: tuple[Path, ...]) 
         raise RecipeError(
             [f"{child.label}: /extends: found {json_type(parent_name)}, allowed: a recipe's name"]
         )
-    parent_path = find_recipe(parent_name, kind, beside=path)
-    chain = (*children, path.resolve())
-    if parent_path.resolve() in chain:
-        raise RecipeError([f'{child.label}: /extends: "{parent_name}" extends this file again'])
+    try:
+        parent_path = find_recipe(parent_name, kind, beside=path)
+    except RecipeError as error:
+        raise RecipeError([f"{child.label}: /extends: {error}"]) from None
+    chain = (*children, path)
+    if os.path.realpath(parent_path) in map(os.path.realpath, chain):
+        circle = " -> ".join(_shown(each) for each in (*chain, parent_path))
+        raise RecipeError([f"{child.label}: /extends: goes in a circle: {circle}"])
     parent = _read(parent_path, kind, chain)
     own = {key: part for key, part in child.value.items() if key != "extends"}
     merged = _merge(parent.value, own)
     inherited: dict[Pointer, str] = {(key,): parent.label for key in parent.value}
     inherited |= parent.origins
-    return Document(child.label, merged, inherited | _leaves(own, child.label))
+    return Document(child.label, merged, _replaced(inherited, _leaves(own, child.label)))
+
+
+def _replaced(old: Mapping[Pointer, str], new: Mapping[Pointer, str]) -> dict[Pointer, str]:
+    """Add origins; what lay below a part that is replaced is gone."""
+    kept = {
+        pointer: label
+        for pointer, label in old.items()
+        if not any(pointer[:length] in new for length in range(1, len(pointer)))
+    }
+    return {**kept, **new}
 
 
 def _merge(old: Any, new: Any) -> Any:
@@ -126,25 +142,58 @@ def _put(tree: Any, pointer: Pointer, value: Any, label: str) -> Any:
     return {**tree, key: _put(tree.get(key), rest, value, label)}
 
 
-def _read_json(path: Path, label: str) -> Any:
+def read_json(path: Path, wanted_by: str = "") -> Any:
+    """Read a file of strict JSON.
+
+    Args:
+        path: The file.
+        wanted_by: What a message says of who needs the file.
+
+    Raises:
+        RecipeError: It cannot be read, or is not strict JSON.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST_BYTES + 1)
     except OSError as error:
-        raise RecipeError([f"{label}: cannot be read: {error.strerror}"]) from None
-    if len(raw) > LARGEST_BYTES:
-        raise RecipeError([f"{label}: more than 1 MiB, which no recipe needs"])
+        reason = f"cannot be read: {error.strerror}{wanted_by}"
+        raise RecipeError([f"{_shown(path)}: {reason}"]) from None
     try:
-        return parse_json(raw.decode("utf-8-sig"))
+        return _parse(raw)
+    except ValueError as error:
+        raise RecipeError([f"{_shown(path)}: {error}"]) from None
+
+
+def _parse(raw: bytes) -> Any:
+    """Parse the content of a file; raises ValueError with what is wrong."""
+    if len(raw) > LARGEST_BYTES:
+        raise ValueError("more than 1 MiB, which no recipe needs")
+    if not raw.strip():
+        raise ValueError("the file is empty, allowed: a JSON object")
+    try:
+        value = parse_json(raw.decode("utf-8-sig"))
+        _refuse_depth(value)
     except UnicodeDecodeError as error:
-        raise RecipeError([f"{label}: byte {error.start} is not UTF-8"]) from None
+        raise ValueError(f"byte {error.start} is not UTF-8; save the file as UTF-8") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise RecipeError([f"{label}: {place}: not JSON: {error.msg}"]) from None
+        raise ValueError(f"{place}: not JSON: {error.msg}") from None
     except RecursionError:
-        raise RecipeError([f"{label}: nested too deeply for a recipe"]) from None
+        raise ValueError(f"nested more than {DEEPEST} deep, which no recipe needs") from None
     except ValueError as error:
-        raise RecipeError([f"{label}: not JSON: {error}"]) from None
+        raise ValueError(f"not JSON: {error}") from None
+    return value
+
+
+def _refuse_depth(value: Any) -> None:
+    """Raise RecursionError where later code might, which walks values recursively."""
+    level = [value]
+    for _ in range(DEEPEST):
+        objects = [part.values() for part in level if isinstance(part, dict)]
+        lists = [part for part in level if isinstance(part, list)]
+        level = [part for parts in (*objects, *lists) for part in parts]
+    if level:
+        raise RecursionError
 
 
 def parse_json(text: str) -> Any:
@@ -158,6 +207,7 @@ def parse_json(text: str) -> Any:
         object_pairs_hook=_unique,
         parse_constant=_refuse_constant,
         parse_float=_finite,
+        parse_int=_whole,
     )
 
 
@@ -174,10 +224,16 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a JSON number")
 
 
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is too large for a number")
+        shown = text if len(text) <= 30 else f"{text[:10]}... ({len(text)} digits)"
+        raise ValueError(f"{shown} is too large for a number")
     return number
 
 
@@ -192,5 +248,5 @@ def json_type(value: Any) -> str:
 def _shown(path: Path) -> str:
     try:
         return str(path.resolve().relative_to(Path.cwd()))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RuntimeError):
         return str(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +33,8 @@ def apply_overrides(
         if not equals or not key:
             raise UsageError(f"--set {text}: write KEY=VALUE, as in --set lr=0.01")
         kind, pointer = _owner(key, text)
+        if pointer[0] == "extends":
+            raise UsageError(f"--set {text}: write a recipe that extends another, and name it")
         document = documents[kind]
         if document is None:
             raise UsageError(f"--set {text}: belongs to a {kind} recipe, and none is given")
@@ -116,8 +117,3 @@ def _with_bits(
     except PluginError as error:
         raise PluginError(f"a bit-width needs a quantizer with the option bits: {error}") from None
     return {**UNIFORM[slot], "bits": bits}
-
-
-def show_value(value: Any) -> str:
-    """Return a JSON value as it would be typed."""
-    return json.dumps(value)

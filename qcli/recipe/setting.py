@@ -8,7 +8,7 @@ from typing import Any
 
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, Shape
-from qcli.errors import UsageError
+from qcli.errors import RecipeError, UsageError
 from qcli.recipe.checking import fill_defaults, load_schema, options_schema
 from qcli.recipe.checks import Findings, check_options, check_recipe
 from qcli.recipe.document import Document, read_document
@@ -71,8 +71,7 @@ def resolve_setting(request: Request, catalog: Catalog) -> Setting:
         PluginError: The only faults are names that no plugin offers.
         UsageError: No network is named, or a flag fits no recipe.
     """
-    training = read_document(request.train_json, "training") if request.train_json else None
-    quantization = read_document(request.quant_json, "quantization") if request.quant_json else None
+    training, quantization = _read(request)
     training = training and _with_flags(training, request)
     training, quantization = apply_overrides(training, quantization, request.overrides)
     findings = Findings()
@@ -90,6 +89,19 @@ def resolve_setting(request: Request, catalog: Catalog) -> Setting:
     elif any(flags.values()):
         raise UsageError("--first-layer and --last-layer need a quantization recipe: --quant-json")
     return _resolve(training, quantization, reasons, request, catalog)
+
+
+def _read(request: Request) -> tuple[Document | None, Document | None]:
+    documents: list[Document | None] = []
+    findings = Findings()
+    for name, kind in ((request.train_json, "training"), (request.quant_json, "quantization")):
+        try:
+            documents.append(read_document(name, kind) if name else None)
+        except RecipeError as error:
+            findings.faults += error.faults
+    findings.raise_any()
+    training, quantization = documents
+    return training, quantization
 
 
 def _with_flags(document: Document, request: Request) -> Document:

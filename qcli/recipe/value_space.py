@@ -35,8 +35,11 @@ def expand_value_space(space: ValueSpace) -> tuple[float, ...]:
     for value in values:
         near = _as_float32(value)
         if near in seen:
-            same = f"{value:g}" if seen[near] == value else f"{seen[near]!r} and {value!r}"
-            raise ValueError(f"{same} stands twice as float32, allowed: values that differ")
+            same = seen[near] == value
+            words = (
+                f"{value:g} stands twice" if same else f"{seen[near]} and {value} are one number"
+            )
+            raise ValueError(f"{words}, allowed: values that differ as float32")
         seen[near] = value
     return values
 
@@ -69,7 +72,7 @@ def _count_fault(count: int) -> str:
 
 def _as_float32(value: float) -> float:
     try:
-        (near,) = struct.unpack("f", struct.pack("f", value))
+        (near,) = struct.unpack("<f", struct.pack("<f", value))
     except OverflowError:
         raise ValueError(f"{value:g} is too large for float32") from None
     return float(near)

@@ -1,8 +1,9 @@
-"""Say in words what a JSON Schema validator found: what was found, what is allowed, what to type."""
+"""The validator's faults in words: what was found, what is allowed, what to type."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,17 +11,17 @@ from jsonschema import ValidationError
 
 from qcli.errors import suggest
 from qcli.recipe.document import Pointer, json_type, parse_json
-
-Schema = Mapping[str, Any]
+from qcli.recipe.reference import Schema, resolve_reference
 
 LONGEST_SHOWN = 60
+MOST_KEYS_BESIDE_A_NEAR_ONE = 10
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 _TYPES = {
     "integer": "an integer",
     "number": "a number",
     "string": "a string",
-    "boolean": "true or false",
+    "boolean": "true, false",
     "array": "a list",
     "object": "an object",
     "null": "null",
@@ -33,8 +34,13 @@ _BOUNDS = (
 )
 
 
-def describe(error: ValidationError) -> Iterator[tuple[Pointer, str]]:
-    """Yield the faults of one validation error: a pointer below the checked part, and words."""
+def describe(error: ValidationError, root: Schema) -> Iterator[tuple[Pointer, str]]:
+    """Yield the faults of one validation error: a pointer below the checked part, and words.
+
+    Args:
+        error: What the validator found.
+        root: The schema that it checked against.
+    """
     pointer = tuple(str(part) for part in error.absolute_path)
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
@@ -44,7 +50,7 @@ def describe(error: ValidationError) -> Iterator[tuple[Pointer, str]]:
     elif error.validator == "required":
         for key in error.validator_value:
             if key not in error.instance:
-                yield pointer, f'"{key}" is missing{_meaning(error.schema, key)}'
+                yield pointer, f'"{key}" is missing{_meaning(error.schema, key, root)}'
     else:
         yield pointer, _WORDS.get(str(error.validator), _plain)(error)
 
@@ -60,17 +66,19 @@ def allowed_values(schema: Schema) -> str:
         return {"schedule": "a number or a schedule"}.get(kind, f"a {kind}")
     types = schema.get("type", ())
     names = [types] if isinstance(types, str) else list(types)
-    words = [_type_words(name, schema) for name in names]
-    return " or ".join(words) or "see `qcli schema`"
+    words = ", ".join(_type_words(name, schema) for name in names)
+    return " or ".join(words.rsplit(", ", 1)) or "what `qcli schema` says"
 
 
 def _type_words(name: str, schema: Schema) -> str:
     words = _TYPES[name]
     if name in ("integer", "number"):
         bounds = [f"{word} {schema[key]}" for key, word in _BOUNDS if key in schema]
-        return " ".join([words, *bounds])
+        return f"{words} {' '.join(bounds)}".replace(" below", " to below" * (len(bounds) > 1))
     if name == "object" and schema.get("required"):
         return f"{words} with {' and '.join(json.dumps(key) for key in schema['required'])}"
+    if name == "object" and schema.get("maxProperties") == 1:
+        return f"{words} with one of {' / '.join(schema['properties'])}"
     return words
 
 
@@ -79,13 +87,16 @@ def _bare(value: Any) -> str:
 
 
 def _unknown(key: str, known: Mapping[str, Any]) -> str:
+    near = suggest(key, known)
+    if near and len(known) > MOST_KEYS_BESIDE_A_NEAR_ONE:
+        return f"unknown key{near}"
     allowed = ", ".join(name for name in known if name != "$schema") or "none"
-    return f"unknown key{suggest(key, known)}; allowed: {allowed}"
+    return f"unknown key{near}; allowed: {allowed}"
 
 
-def _meaning(schema: Schema, key: str) -> str:
+def _meaning(schema: Schema, key: str, root: Schema) -> str:
     """Say what a missing key is for, and its choices."""
-    field = schema.get("properties", {}).get(key, {})
+    field = resolve_reference(schema.get("properties", {}).get(key, {}), root)
     text = f": {field['description']}" if "description" in field else ""
     return f"{text} Allowed: {allowed_values(field)}" if text and "enum" in field else text
 
@@ -118,7 +129,7 @@ def _hint(instance: Any, schema: Schema) -> str:
 
 
 def _is_quoted(text: str, types: str | list[str]) -> bool:
-    """Say whether a string holds a number, a truth value or null that would be allowed."""
+    """Say whether a string holds JSON that would be allowed."""
     try:
         value = parse_json(text)
     except (ValueError, RecursionError):
@@ -127,6 +138,8 @@ def _is_quoted(text: str, types: str | list[str]) -> bool:
         bool: ("boolean",),
         int: ("integer", "number"),
         float: ("number",),
+        list: ("array",),
+        dict: ("object",),
         type(None): ("null",),
     }
     return any(kind in types for kind in kinds.get(type(value), ()))
@@ -142,21 +155,30 @@ def _bound(words: str) -> Callable[[ValidationError], str]:
     return lambda error: f"{_found(error)} is {words} {error.validator_value}"
 
 
-def _items(words: str) -> Callable[[ValidationError], str]:
-    def word(error: ValidationError) -> str:
-        count = len(error.instance)
-        return f"found {count} item{'s' * (count != 1)}, allowed: {error.validator_value} {words}"
+def _outside(error: ValidationError) -> str:
+    return f"found {_found(error)}, allowed: {allowed_values(error.schema)}"
 
-    return word
+
+def _items(error: ValidationError) -> str:
+    count, schema = len(error.instance), error.schema
+    least, most = schema.get("minItems", 0), schema.get("maxItems")
+    allowed = f"{least} or more" if most is None else f"{least} to {most}"
+    allowed = str(least) if least == most else allowed
+    return f"found {count} item{'s' * (count != 1)}, allowed: {allowed}"
 
 
 def _pattern(error: ValidationError) -> str:
     pattern = str(error.validator_value)
+    near = ""
     if pattern == NAME_PATTERN:
         allowed = "letters, digits and . _ - after a letter or digit"
+    elif pattern.startswith("^(") and pattern.endswith(")$"):
+        # Alternatives, in which an inner group stands for a number.
+        names = re.sub(r"\([^()]*\)", "N", pattern[2:-2]).split("|")
+        near, allowed = suggest(error.instance, names), ", ".join(names)
     else:
         allowed = f"what fits {pattern}"
-    return f"found {_found(error)}, allowed: {allowed}"
+    return f"found {_found(error)}{near}, allowed: {allowed}"
 
 
 def _any_of(error: ValidationError) -> str:
@@ -181,12 +203,14 @@ _WORDS: dict[str, Callable[[ValidationError], str]] = {
     "const": lambda error: f"found {_found(error)}, allowed: {json.dumps(error.validator_value)}",
     "minimum": _bound("less than the minimum"),
     "maximum": _bound("more than the maximum"),
-    "exclusiveMinimum": _bound("not more than"),
-    "exclusiveMaximum": _bound("not less than"),
-    "minItems": _items("or more"),
-    "maxItems": _items("at most"),
+    "exclusiveMinimum": _outside,
+    "exclusiveMaximum": _outside,
+    "minItems": _items,
+    "maxItems": _items,
     "uniqueItems": lambda error: f"found {_found(error)}, allowed: no item twice",
-    "minLength": lambda error: f"found {_found(error)}, which is too short",
+    "minLength": lambda error: (
+        f"found {_found(error)}, allowed: {error.validator_value} or more characters"
+    ),
     "maxLength": lambda error: (
         f"found {len(error.instance)} characters, allowed: {error.validator_value} at most"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -71,6 +72,8 @@ class Loop:
         while position.epoch < self.recipe.epochs:
             position = self._epoch(position)
             self.save(position)
+            if position.epoch < self.recipe.epochs:
+                self._stop_if_signalled(self._signal())
         return position
 
     def _epoch(self, position: Position) -> Position:
@@ -126,13 +129,20 @@ class Loop:
         self.report.step(position.step, metrics, done / max(position.seconds, 1e-9))
 
     def _save_if_due(self, position: Position, tally: Tally) -> None:
-        processes = self.accelerator.num_processes
-        if processes > 1 and position.step % STEPS_BETWEEN_AGREEMENTS:
+        several = self.accelerator.num_processes > 1
+        if several and self._progress(position).step % STEPS_BETWEEN_AGREEMENTS:
             return
-        signal_number = self.interruption.agreed(self.device, processes)
-        if not (signal_number or self._is_due(processes)) or position.step == self.num_steps:
-            return
-        self.save(replace(position, sums=tuple(all_reduce_sum(tally.sums).tolist())))
+        signal_number = self._signal()
+        if (signal_number or self._is_due(several)) and position.step < self.num_steps:
+            self.save(replace(position, sums=tuple(all_reduce_sum(tally.sums).tolist())))
+            self._stop_if_signalled(signal_number)
+
+    def _signal(self) -> int:
+        """Return the signal that any process received, 0 for none."""
+        return self.interruption.agreed(self.device, self.accelerator.num_processes)
+
+    def _stop_if_signalled(self, signal_number: int) -> None:
+        """Raise Interrupted for a signal; the checkpoint has just been saved."""
         if signal_number:
             raise Interrupted(
                 f"stopped by signal {signal_number}; everything is saved; go on with: "
@@ -140,10 +150,10 @@ class Loop:
                 signal_number,
             )
 
-    def _is_due(self, processes: int) -> bool:
+    def _is_due(self, several: bool) -> bool:
         minutes = (time.monotonic() - self.saved_at) / 60
         due = minutes >= self.recipe.checkpoint_every_minutes
-        if processes == 1:
+        if not several:
             return due
         return bool(all_reduce_max(torch.tensor(int(due), device=self.device)))
 
@@ -193,10 +203,11 @@ class Loop:
         return None
 
     def _is_better(self, row: Mapping[str, Any], best: Mapping[str, Any] | None) -> bool:
+        """Say whether an epoch is better than the best so far; NaN is worse than anything."""
         if best is None:
             return True
         if self.recipe.select_by == "loss":
-            return bool(row["val_loss"] < best["val_loss"])
+            return bool(row["val_loss"] < best["val_loss"]) or math.isnan(best["val_loss"])
         return bool(row["val_top1"] > best["val_top1"])
 
     def _keep_weights(self, is_best: bool) -> None:

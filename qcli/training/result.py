@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from safetensors.torch import load_file
+from safetensors.torch import load_model
 
 from qcli.quantization.cost import count_cost
 from qcli.quantization.plan import Plan
 from qcli.training.evaluation import evaluate
 from qcli.training.loop import Loop
+from qcli.training.position import Position
 from qcli.training.run_directory import SCHEMA_VERSION
 
 
-def make_result(loop: Loop, plan: Plan) -> dict[str, Any]:
+def make_result(loop: Loop, position: Position, plan: Plan) -> dict[str, Any]:
     """Return result.json: the best and the last epoch, cost and speed; accuracies are 0..1."""
     recipe = loop.recipe
-    best = max(loop.rows, key=lambda row: row["val_top1"])
-    if recipe.select_by == "loss":
-        best = min(loop.rows, key=lambda row: row["val_loss"])
+    assert position.best is not None
     last = loop.rows[-1]
     cost = count_cost(plan)
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "selected_on": recipe.select_on,
         "selected_by": recipe.select_by,
-        "best": _scores(best),
+        "best": _scores(position.best),
         "last": _scores(last),
         "epochs": len(loop.rows),
         "parameters": cost.parameters,
@@ -54,7 +53,7 @@ def _measure_test(loop: Loop) -> dict[str, Any]:
     """Measure the best weights once on the test set, which selected nothing."""
     loop.accelerator.wait_for_everyone()
     network = loop.learner.network
-    network.load_state_dict(load_file(loop.run.path / "best.safetensors"))
+    load_model(network, loop.run.path / "best.safetensors")
     with loop.accelerator.autocast():
         metrics = evaluate(network, loop.data.test, loop.device)
     return {"top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_model
 from torch import nn
 
 from qcli.catalog.catalog import Catalog
@@ -66,7 +66,7 @@ def revive_run(path: Path, weights: str, plugins: Sequence[str] = ()) -> Revival
     if not file.exists():
         raise RunError(f"{file} does not exist: no epoch of this run has ended yet")
     try:
-        assembly.model.load_state_dict(load_file(file), strict=True)
+        load_model(assembly.model, file)
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"{file} is damaged or of another network: {reason}") from None

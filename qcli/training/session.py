@@ -108,8 +108,8 @@ def _train(
             raise RunError(f"{loop.run.path}/metrics.jsonl is damaged: epochs are missing in it")
         record.go_on()
     report.begin_run(facts.setting, facts.plan, loop.run.path, str(loop.device))
-    loop.train(position)
-    result = make_result(loop, facts.plan)
+    last = loop.train(position)
+    result = make_result(loop, last, facts.plan)
     record.finish(result)
     return result
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from qcli.errors import DataError, RecipeError
+from qcli.errors import DataError, RecipeError, RunError
 from qcli.training.batches import (
     MicroBatch,
     Normalizer,
@@ -154,8 +154,18 @@ class _Loader:
                 labels = labels.to(self.process.device, non_blocking=True)
                 yield MicroBatch(self.normalizer(images), labels)
         except DataError as error:
+            # The traceback holds the loader in a cycle, and workers that the garbage collector
+            # finds take 5 s each to end.
+            error.__traceback__ = None
             # A worker's error arrives with the worker's whole traceback in its text.
             raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise RunError(
+                "a process that decodes images was killed, perhaps for memory; "
+                "use fewer: --set workers=1"
+            ) from error
 
 
 class StreamedTraining:

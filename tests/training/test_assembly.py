@@ -260,7 +260,7 @@ def test_a_file_without_a_state_dict_is_refused(tmp_path, value):
 def test_a_file_with_objects_is_refused(tmp_path, value):
     file = tmp_path / "weights.pth"
     torch.save({"state_dict": {}, "what": value}, file)
-    with pytest.raises(UsageError, match="holds more than weights .*; save the state dict alone$"):
+    with pytest.raises(UsageError, match=r"holds more than weights .*; save the state dict alone$"):
         read_weights(file)
 
 
