@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,25 +48,23 @@ def _guess(file: str) -> str:
     """Return the kind that a recipe's own keys tell, or else those of what it extends."""
     name, path = file, find_recipe(file, None)
     seen: set[Path] = set()
-    while path not in seen:
-        seen.add(path)
-        if kinds := kinds_of(name):
-            return kinds[0]
-        value = read_json(path)
-        if isinstance(value, list):
-            return "quantization"
-        if kinds := _kinds_of_keys(value):
-            return kinds[0]
-        if not (isinstance(value, dict) and isinstance(value.get("extends"), str)):
-            break
-        name, path = value["extends"], find_recipe(value["extends"], None, beside=path)
+    # Whoever reads the recipe says what is wrong with the recipes that it extends.
+    with suppress(RecipeError):
+        while path not in seen:
+            seen.add(path)
+            value = read_json(path)
+            if kinds := kinds_of(name) or _kinds_of_keys(value):
+                return kinds[0]
+            name = str(value.get("extends", ""))
+            path = find_recipe(name, None, beside=path)
     return KINDS[0]
 
 
 def _kinds_of_keys(value: Any) -> list[str]:
-    """Return the kinds by how many keys of theirs alone an object has; those with none are out."""
-    keys = set(value) if isinstance(value, dict) else set()
+    """Return the kinds by how many keys of theirs alone a recipe has; those with none are out."""
+    if not isinstance(value, dict):
+        return ["quantization" if isinstance(value, list) else KINDS[0]]
     fields = {kind: set(load_schema(kind)["properties"]) for kind in KINDS}
     shared = set.intersection(*fields.values())
-    counts = {kind: len(keys & (fields[kind] - shared)) for kind in KINDS}
+    counts = {kind: len(value.keys() & (fields[kind] - shared)) for kind in KINDS}
     return sorted((kind for kind in KINDS if counts[kind]), key=counts.__getitem__, reverse=True)

@@ -43,11 +43,9 @@ class Document:
 
     def with_value(self, pointer: Pointer, value: Any, label: str) -> Document:
         """Return a copy in which `pointer` holds `value`; objects on the way are made."""
-        return Document(
-            self.label,
-            _put(self.value, pointer, value, label),
-            _replaced(self.origins, {pointer: label}),
-        )
+        changed = _put(self.value, pointer, value, label)
+        origins = _replaced(self.origins, {_first_put(self.value, pointer): label})
+        return Document(self.label, changed, origins)
 
 
 def read_document(name_or_path: str, kind: str) -> Document:
@@ -125,6 +123,15 @@ def _leaves(value: Any, label: str, pointer: Pointer = ()) -> dict[Pointer, str]
             for place in _leaves(part, label, (*pointer, key))
         }
     return {pointer: label}
+
+
+def _first_put(tree: Any, pointer: Pointer) -> Pointer:
+    """Return the pointer of the outermost part that putting something at `pointer` makes."""
+    for length, key in enumerate(pointer, 1):
+        tree = tree[int(key)] if isinstance(tree, list) else tree.get(key)
+        if tree is None:
+            return pointer[:length]
+    return pointer
 
 
 def _put(tree: Any, pointer: Pointer, value: Any, label: str) -> Any:

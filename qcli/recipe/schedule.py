@@ -98,19 +98,22 @@ class Schedule:
             case "exponential":
                 return self._exponential(done)
             case "step":
-                return self.start * math.pow(self.factor, progress.epoch // self.period_epochs)
+                return self._after_drops(progress.epoch // self.period_epochs)
             case "milestones":
                 passed = sum(progress.epoch >= epoch for epoch in self.milestones_epochs)
-                return self.start * math.pow(self.factor, passed)
+                return self._after_drops(passed)
             case _:
                 return self.start
 
+    def _after_drops(self, count: int) -> float:
+        try:
+            return self.start * math.pow(self.factor, count)
+        except OverflowError:
+            return math.inf
+
     def _exponential(self, done: int) -> float:
         """Multiply `done` times; `end` bounds a shrinking value below, a growing one above."""
-        try:
-            value = self.start * self.factor**done
-        except OverflowError:
-            value = math.inf
+        value = self._after_drops(done)
         if self.end is None:
             return value
         return max(value, self.end) if self.factor <= 1 else min(value, self.end)

@@ -35,11 +35,7 @@ def expand_value_space(space: ValueSpace) -> tuple[float, ...]:
     for value in values:
         near = _as_float32(value)
         if near in seen:
-            same = seen[near] == value
-            words = (
-                f"{value:g} stands twice" if same else f"{seen[near]} and {value} are one number"
-            )
-            raise ValueError(f"{words}, allowed: values that differ as float32")
+            raise ValueError(_twin_fault(seen[near], value))
         seen[near] = value
     return values
 
@@ -68,6 +64,12 @@ def _expand(space: ValueSpace) -> tuple[float, ...]:
 
 def _count_fault(count: int) -> str:
     return f"found {count} value{'s' * (count != 1)}, allowed: 2 to {LARGEST_COUNT}"
+
+
+def _twin_fault(first: float, second: float) -> str:
+    same = first == second
+    words = f"{first:g} stands twice" if same else f"{first} and {second} are one number"
+    return f"{words}, allowed: values that differ as float32"
 
 
 def _as_float32(value: float) -> float:

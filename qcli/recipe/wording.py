@@ -74,7 +74,8 @@ def _type_words(name: str, schema: Schema) -> str:
     words = _TYPES[name]
     if name in ("integer", "number"):
         bounds = [f"{word} {schema[key]}" for key, word in _BOUNDS if key in schema]
-        return f"{words} {' '.join(bounds)}".replace(" below", " to below" * (len(bounds) > 1))
+        text = " ".join([words, *bounds])
+        return text.replace(" below", " to below") if len(bounds) > 1 else text
     if name == "object" and schema.get("required"):
         return f"{words} with {' and '.join(json.dumps(key) for key in schema['required'])}"
     if name == "object" and schema.get("maxProperties") == 1:

@@ -17,7 +17,7 @@ import qcli
 
 QUICK = {
     "name": "quick",
-    "architecture": {"name": "lenet5_caffe", "batch_norm": True},
+    "architecture": {"name": "lenet5"},
     "dataset": {"name": "digits"},
     "augment": ["shift_1"],
     "epochs": 2,
