@@ -29,6 +29,8 @@ SEARCH_OPTIONS: dict[str, dict[str, Any]] = {
     "temperature": {
         "$ref": "#/$defs/schedule",
         "description": "Divides the logits; the softmax hardens as it falls to 0.",
+        "exclusiveMinimum": 0,
+        "properties": {"start": {"exclusiveMinimum": 0}, "end": {"minimum": 0}},
         "default": ANNEALING,
     },
     "randomness": {

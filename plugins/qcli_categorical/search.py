@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from qcli import Progress, Quantizer, Schedule, TensorInfo, expand_value_space
 from qcli_categorical.options import ANNEALING
 
+# Where a schedule reaches 0: the softmax would divide by it.
+SMALLEST_TEMPERATURE = 1e-8
+
 
 class CategoricalSearch(Quantizer):
     """Categorical weight search (SLB).
@@ -46,7 +49,9 @@ class CategoricalSearch(Quantizer):
         scale: str = "none",
     ) -> None:
         super().__init__(info)
-        self.register_buffer("values", torch.tensor(expand_value_space(value_space)))
+        self.register_buffer(
+            "values", torch.tensor(expand_value_space(value_space)), persistent=False
+        )
         self.sampling = sampling
         self.temperature_schedule = Schedule.from_json(temperature)
         self.randomness_schedule = Schedule.from_json(randomness)
@@ -91,7 +96,7 @@ class CategoricalSearch(Quantizer):
     @torch.no_grad()
     def on_progress(self, progress: Progress) -> None:
         """Set the temperature; draw the noise of gumbel sampling, alike in every process."""
-        self.temperature.fill_(self.temperature_schedule.at(progress))
+        self.temperature.fill_(max(self.temperature_schedule.at(progress), SMALLEST_TEMPERATURE))
         if self.sampling == "gumbel":
             self.noise.copy_(self._draw(progress) * self.randomness_schedule.at(progress))
 

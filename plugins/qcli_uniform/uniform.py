@@ -70,7 +70,8 @@ class Uniform(Quantizer):
             low, high = torch.minimum(low, self.low), torch.maximum(high, self.high)
         self.low.copy_(low)
         self.high.copy_(high)
-        self.observed.fill_(True)
+        if self.info.role != "weight":
+            self.observed.fill_(True)
 
     def forward(self, latent: Tensor) -> Tensor:
         """Quantize; in train mode the batch's limits are gathered for the step's end."""
@@ -86,12 +87,16 @@ class Uniform(Quantizer):
         if latent is not None:
             self.observe(latent)
         elif self.follows:
-            low = -all_reduce_max(-self.batch_low)
-            high = all_reduce_max(self.batch_high)
-            self.low.lerp_(low, 1 - self.momentum)
-            self.high.lerp_(high, 1 - self.momentum)
-            self.batch_low.zero_()
-            self.batch_high.zero_()
+            self._commit()
+
+    def _commit(self) -> None:
+        """Average the gathered limits; those of a step that overflowed are dropped."""
+        low, high = all_reduce_max(torch.stack([-self.batch_low, self.batch_high]))
+        for limit, seen in ((self.low, -low), (self.high, high)):
+            followed = limit.lerp(seen, 1 - self.momentum)
+            limit.copy_(torch.where(seen.isfinite(), followed, limit))
+        self.batch_low.zero_()
+        self.batch_high.zero_()
 
     def codebook(self) -> Tensor:
         """Return the levels: [K], or [O, K] per channel."""
@@ -127,12 +132,11 @@ class Uniform(Quantizer):
 
     def _limits(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the least and the greatest value, widened to take in 0."""
-        axes = [axis for axis in range(x.dim()) if axis != self.info.channel_axis]
-        low, high = (
-            (x.amin(axes, keepdim=True), x.amax(axes, keepdim=True))
-            if self.per_channel
-            else (x.amin(), x.amax())
-        )
+        if self.per_channel:
+            axes = [axis for axis in range(x.dim()) if axis != self.info.channel_axis]
+            low, high = x.amin(axes, keepdim=True), x.amax(axes, keepdim=True)
+        else:
+            low, high = torch.aminmax(x)
         return low.clamp(max=0), high.clamp(min=0)
 
 

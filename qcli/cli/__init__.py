@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -48,6 +48,15 @@ class LazyGroup(click.Group):
             raise click.UsageError(f'no verb "{args[0]}"{suggest(args[0], VERBS)}; verbs: {verbs}')
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; end well where whoever read the output has gone, as `head` does."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # click would exit with 1, and Python would complain while it flushes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="qcli")
@@ -79,16 +88,16 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         _tell("interrupted", None)
         return 130
-    except BrokenPipeError:
-        # Whoever read the output has gone, as `head` does; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except MemoryError as error:
         _tell("out of memory; use a smaller batch_size or more accumulate", error)
         return 1
     except Exception as error:
-        if "out of memory" in str(error).lower():
+        text = str(error).lower()
+        if "out of memory" in text:
             _tell("the device is out of memory; use a smaller batch_size or accumulate", error)
+            return 1
+        if "WORLD_SIZE" in os.environ and ("gloo" in text or "nccl" in text):
+            _tell("another process has ended; its message says why", error)
             return 1
         _tell(
             f"{type(error).__name__}: {error}\n"

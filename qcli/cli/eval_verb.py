@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from qcli.cli.options import json_option, plugin_options
+from qcli.cli.options import is_main_process, json_option, plugin_options
 
 
 @click.command("eval")
@@ -31,6 +31,8 @@ def command(run: Path, as_json: bool, **options: Any) -> None:
     from qcli.training.reevaluation import evaluate_run
 
     metrics = evaluate_run(run, **options)
+    if not is_main_process():
+        return
     if as_json:
         print_data(
             json.dumps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -89,6 +90,11 @@ def recipe_options(function: F) -> F:
     for option in reversed(_RECIPE_OPTIONS):
         function = option(function)
     return function
+
+
+def is_main_process() -> bool:
+    """Say whether this is the process that prints: the only one, or the launcher's first."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def make_request(options: dict[str, Any]) -> Request:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from qcli.catalog.catalog import Catalog
 from qcli.catalog.load import load_catalog
-from qcli.cli.options import make_request, plugin_options, recipe_options
+from qcli.cli.options import is_main_process, make_request, plugin_options, recipe_options
 from qcli.errors import UsageError
 from qcli.recipe.setting import Request, Setting, resolve_setting
+
+if TYPE_CHECKING:
+    from qcli.reporting.console import TrainingReport
 
 # What `qcli train` does with no recipe and no network.
 DEMO = {"train_json": "lenet5-digits-20ep", "quant_json": "search-1b"}
@@ -58,12 +61,11 @@ def command(**options: Any) -> None:
     _require_training_recipe(request)
     setting = resolve_setting(request, catalog)
     verbose = options.pop("verbose")
-    if options.pop("dry_run"):
-        _print_plan(setting, options)
-        return
-    if verbose:
-        _print_plan(setting, options)
-    _run(setting, options, TrainingReport(quiet=not _is_main(), verbose=verbose), is_demo)
+    if verbose or options["dry_run"]:
+        _print_plan(setting, catalog)
+    if not options["dry_run"]:
+        report = TrainingReport(quiet=not is_main_process(), verbose=verbose)
+        _run(setting, options, catalog, report, is_demo=is_demo)
 
 
 def _require_training_recipe(request: Request) -> None:
@@ -78,7 +80,14 @@ def _require_training_recipe(request: Request) -> None:
         raise UsageError(f"how to train is missing: give --train-json RECIPE{hint}")
 
 
-def _run(setting: Setting, options: dict[str, Any], report: Any, is_demo: bool) -> None:
+def _run(
+    setting: Setting,
+    options: dict[str, Any],
+    catalog: Catalog,
+    report: TrainingReport,
+    *,
+    is_demo: bool = False,
+) -> None:
     from qcli.reporting.summary import print_result
     from qcli.training.record import SessionOptions
     from qcli.training.session import run_session
@@ -94,10 +103,10 @@ def _run(setting: Setting, options: dict[str, Any], report: Any, is_demo: bool) 
         resume=options["resume"],
     )
     try:
-        path, result = run_session(setting, session, load_catalog(options["plugins"]), report)
+        path, result = run_session(setting, session, catalog, report)
     finally:
         report.close()
-    if _is_main():
+    if is_main_process():
         print_result(path, result, is_demo=is_demo)
 
 
@@ -108,11 +117,12 @@ def _resume(options: dict[str, Any]) -> None:
     from qcli.training.run_directory import RunDirectory
 
     may = {"resume", "data_dir", "cpu", "plugins", "verbose", "threads"}
-    given = [name for name, value in options.items() if value and name not in may]
+    given = [name for name, value in options.items() if name not in may and _is_given(value)]
     if given:
-        flag = given[0].replace("_", "-").replace("architecture", "arch")
+        parameters = click.get_current_context().command.params
+        flag = next(each.opts[-1] for each in parameters if each.name == given[0])
         raise UsageError(
-            f"--resume takes everything from the run; leave out --{flag}, or start a new run"
+            f"--resume takes everything from the run; leave out {flag}, or start a new run"
         )
     path: Path = options["resume"]
     record = RunDirectory(path).record()
@@ -123,18 +133,18 @@ def _resume(options: dict[str, Any]) -> None:
         options["data_dir"] = Path(record["data_root"])
     options["threads"] = options["threads"] or record["threads"]
     options["cpu"] = options["cpu"] or record["cpu"]
-    setting = read_setting(path, load_catalog(options["plugins"]))
-    report = TrainingReport(quiet=not _is_main(), verbose=options["verbose"])
-    _run(setting, options, report, is_demo=False)
+    catalog = load_catalog(options["plugins"])
+    report = TrainingReport(quiet=not is_main_process(), verbose=options["verbose"])
+    _run(read_setting(path, catalog), options, catalog, report)
 
 
-def _print_plan(setting: Setting, options: dict[str, Any]) -> None:
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False and value != ()
+
+
+def _print_plan(setting: Setting, catalog: Catalog) -> None:
     from qcli.cli.plan_verb import plan_without_weights
     from qcli.reporting.tables import print_plan
 
-    if _is_main():
-        print_plan(plan_without_weights(setting, load_catalog(options["plugins"])))
-
-
-def _is_main() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+    if is_main_process():
+        print_plan(plan_without_weights(setting, catalog))

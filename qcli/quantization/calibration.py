@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +15,10 @@ from qcli.quantization.surgery import quantizers
 
 
 @torch.no_grad()
-def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Let every quantizer of an input or output observe training batches.
+def calibrate(
+    model: nn.Module, batches: Iterable[Tensor], fresh: Collection[Quantizer] | None = None
+) -> None:
+    """Let quantizers of inputs and outputs observe training batches.
 
     Each batch passes in train mode, so that norms use the batch; what norms keep is put back.
     All processes calibrate on the same batches, so that they start alike.
@@ -24,11 +26,16 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
     Args:
         model: Quantized, on its device.
         batches: Normalized images [B, C, H, W].
+        fresh: The quantizers that know no range yet; None: all.
 
     Raises:
         PlanError: An unsigned quantizer receives negative values: named by layer.
     """
-    served = [(layer, slot, each) for layer, slot, each in quantizers(model) if slot != "weight"]
+    served = [
+        (layer, slot, quantizer)
+        for layer, slot, quantizer in quantizers(model)
+        if slot != "weight" and (fresh is None or quantizer in fresh)
+    ]
     if not served:
         return
     faults: dict[str, str] = {}

@@ -122,6 +122,8 @@ class _Planner:
             if name in choices:
                 choices[name].apply(getattr(recipe, end), recipe.reasons.get(end, end))
                 choices[name].because = recipe.reasons.get(end, choices[name].because)
+            elif name:
+                self.faults.append(f'{end} is said to be "{name}", which is no layer')
         for number, rule in enumerate(recipe.layers):
             self._apply_rule(number, rule, choices)
         return choices

@@ -30,9 +30,10 @@ def quantize(model: nn.Module, plan: Plan) -> nn.Module:
         PlanError: A quantizer cannot serve its layer.
     """
     modules = dict(model.named_modules())
+    device = next((each.device for each in model.parameters()), torch.device("cpu"))
     for layer, slot, planned in plan.slots():
-        quantizer = planned.build()
         module = modules[layer]
+        quantizer = planned.build().to(device).train(module.training)
         if slot == "weight":
             _parametrize(module, quantizer, layer)
         elif slot == "input":
@@ -45,8 +46,6 @@ def quantize(model: nn.Module, plan: Plan) -> nn.Module:
 
 
 def _parametrize(module: nn.Module, quantizer: Quantizer, layer: str) -> None:
-    weight: Any = module.weight
-    quantizer.to(weight.device).train(module.training)
     try:
         parametrize.register_parametrization(module, "weight", quantizer)
     except (RuntimeError, ValueError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +67,8 @@ def _read(path: Path, kind: str, children: tuple[Path, ...]) -> Document:
     value = read_json(path, f"; {_shown(children[-1])} extends it" if children else "")
     if isinstance(value, list) and kind == "quantization":
         slot = {"quantizer": "categorical", "value_space": value}
-        value = {"name": path.stem, "default": {"weight": slot}}
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-")[:100]
+        value = {"name": name or "value-space", "default": {"weight": slot}}
     if not isinstance(value, dict):
         raise RecipeError([f"{label}: a {kind} recipe is a JSON object, found {json_type(value)}"])
     if "extends" not in value:

@@ -96,14 +96,15 @@ def _slots(
 ) -> dict[str, Any]:
     if choice == "float":
         return {"weight": None, "input": None}
-    if choice == "default":
-        return {}
-    slots = {"weight": _with_bits("weight", default.get("weight"), int(choice), catalog)}
-    if default.get("input"):
-        slots["input"] = _with_bits("input", default["input"], int(choice), catalog)
-        # The first layer receives normalized images, which are negative in places.
-        if first and "signed" in catalog.quantizer(slots["input"]["quantizer"]).options:
-            slots["input"]["signed"] = True
+    slots = {}
+    if choice != "default":
+        slots["weight"] = _with_bits("weight", default.get("weight"), int(choice), catalog)
+        if default.get("input"):
+            slots["input"] = _with_bits("input", default["input"], int(choice), catalog)
+    received = slots.get("input", default.get("input"))
+    # The first layer receives normalized images, which are negative in places.
+    if first and received and "signed" in catalog.quantizer(received["quantizer"]).options:
+        slots["input"] = {**received, "signed": True}
     return slots
 
 

@@ -63,7 +63,8 @@ def allowed_values(schema: Schema) -> str:
         return json.dumps(schema["const"])
     if "$ref" in schema:
         kind = schema["$ref"].rpartition("/")[2].replace("_", " ")
-        return {"schedule": "a number or a schedule"}.get(kind, f"a {kind}")
+        number = _type_words("number", schema)
+        return f"{number} or a schedule" if kind == "schedule" else f"a {kind}"
     types = schema.get("type", ())
     names = [types] if isinstance(types, str) else list(types)
     words = ", ".join(_type_words(name, schema) for name in names)

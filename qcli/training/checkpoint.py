@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
+from accelerate.utils import load
 
 from qcli.errors import RunError
+from qcli.quantization.ops import all_reduce_max
 from qcli.training.position import Position
 from qcli.training.run_directory import is_disk_error, sync_to_disk
 
@@ -27,37 +32,52 @@ def save_checkpoint(accelerator: Accelerator, run: Path, position: Position) -> 
         position: Where training is.
 
     Raises:
-        RunError: The disk refuses it; the previous checkpoint is kept.
+        RunError: The disk refuses it, in any process; the previous checkpoint is kept.
     """
-    beside = run / BESIDE
+    with _agreed(accelerator, run):
+        if accelerator.is_main_process:
+            _make_beside(run)
+    with _agreed(accelerator, run):
+        accelerator.save_state(str(run / BESIDE))
+    with _agreed(accelerator, run):
+        if accelerator.is_main_process:
+            _move_into_place(run, position)
+
+
+@contextmanager
+def _agreed(accelerator: Accelerator, run: Path) -> Iterator[None]:
+    """Let all processes fail where one does: the others would wait for it for ever."""
+    error: Exception | None = None
     try:
-        if accelerator.is_main_process:
-            shutil.rmtree(beside, ignore_errors=True)
-            beside.mkdir()
-        accelerator.wait_for_everyone()
-        accelerator.save_state(str(beside))
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            (beside / POSITION).write_text(json.dumps(position.to_json()), "utf-8")
-            _move_into_place(run)
-        accelerator.wait_for_everyone()
-    except Exception as error:
-        if not is_disk_error(error):
+        yield
+    except Exception as caught:
+        if not is_disk_error(caught):
             raise
-        shutil.rmtree(beside, ignore_errors=True)
-        raise RunError(
-            f"the checkpoint cannot be written to {run}: {error}; the previous one is kept; "
-            f"make room, then: qcli train --resume {run}"
-        ) from error
+        error = caught
+    failed = torch.tensor(int(error is not None), device=accelerator.device)
+    if not int(all_reduce_max(failed)):
+        return
+    if accelerator.is_main_process:
+        shutil.rmtree(run / BESIDE, ignore_errors=True)
+    raise RunError(
+        f"the checkpoint cannot be written to {run}: {error or 'another process failed'}; the "
+        f"previous one is kept; make room, then: qcli train --resume {run}"
+    ) from error
 
 
-def _move_into_place(run: Path) -> None:
+def _make_beside(run: Path) -> None:
+    shutil.rmtree(run / BESIDE, ignore_errors=True)
+    (run / BESIDE).mkdir()
+
+
+def _move_into_place(run: Path, position: Position) -> None:
     """Replace the checkpoint so that at every moment a complete one has one of the two names."""
+    (run / BESIDE / POSITION).write_text(json.dumps(position.to_json()), "utf-8")
     for file in (run / BESIDE).iterdir():
         sync_to_disk(file)
     sync_to_disk(run / BESIDE)
-    shutil.rmtree(run / PREVIOUS, ignore_errors=True)
     if (run / CURRENT).exists():
+        shutil.rmtree(run / PREVIOUS, ignore_errors=True)
         (run / CURRENT).rename(run / PREVIOUS)
     (run / BESIDE).rename(run / CURRENT)
     sync_to_disk(run)
@@ -87,6 +107,8 @@ def load_checkpoint(accelerator: Accelerator, run: Path) -> Position:
     """
     checkpoint = find_checkpoint(run)
     try:
+        # accelerate passes over random states that it cannot read.
+        load(str(checkpoint / f"random_states_{accelerator.process_index}.pkl"))
         position = Position.from_json(json.loads((checkpoint / POSITION).read_text("utf-8")))
         accelerator.load_state(str(checkpoint))
     except Exception as error:

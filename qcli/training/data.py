@@ -71,43 +71,59 @@ def make_data(
         recipe: How it is augmented, normalized and divided.
         shape: (C, H, W) that the network takes.
         process: Which process this is.
-
-    Raises:
-        PluginError: The data set's own constants are not those of its images.
-        RecipeError: The recipe does not fit the data set.
     """
-    channels, size = shape[0], (shape[1], shape[2])
-    normalization = _normalization(recipe.normalize, splits, channels)
-    normalizer = Normalizer(normalization, recipe.channels_last, process.device)
     train, held_out = _hold_out(splits.train, recipe)
+    training = _make_training(train, splits, recipe, shape, process)
+    test = make_evaluation(splits.test, splits, recipe, shape, process)
+    if held_out is None:
+        return Data(training, test, test)
+    return Data(training, make_evaluation(held_out, splits, recipe, shape, process), test)
 
-    def training(split: Split) -> TrainingBatches:
-        division = Division(
-            len(split), recipe.batch_size, recipe.accumulate, recipe.drop_last, process.count
-        )
-        if isinstance(split, ArraySplit):
-            return ResidentTraining(
-                split, division, recipe.augment, normalizer, recipe.seed, process
-            )
-        from qcli.training.streaming import StreamedTraining, training_transform
 
-        transform = training_transform(recipe.augment, size)
-        return StreamedTraining(
-            split, division, transform, normalizer, recipe.seed, recipe.workers, process
-        )
+def make_evaluation(
+    split: Split,
+    splits: Splits,
+    recipe: TrainingRecipe,
+    shape: tuple[int, ...],
+    process: Process,
+) -> EvaluationBatches:
+    """Make the batches of one process of a set that is measured; arguments as for `make_data`."""
+    normalizer = _normalizer(splits, recipe, shape[0], process)
+    batch_size = recipe.evaluation_batch_size
+    if isinstance(split, ArraySplit):
+        return ResidentEvaluation(split, batch_size, normalizer, process)
+    from qcli.training.streaming import StreamedEvaluation, evaluation_transform
 
-    def evaluation(split: Split) -> EvaluationBatches:
-        batch_size = recipe.evaluation_batch_size
-        if isinstance(split, ArraySplit):
-            return ResidentEvaluation(split, batch_size, normalizer, process)
-        from qcli.training.streaming import StreamedEvaluation, evaluation_transform
+    transform = evaluation_transform((shape[1], shape[2]), recipe.evaluation_resize)
+    return StreamedEvaluation(split, batch_size, transform, normalizer, recipe.workers, process)
 
-        transform = evaluation_transform(size, recipe.evaluation_resize)
-        return StreamedEvaluation(split, batch_size, transform, normalizer, recipe.workers, process)
 
-    test = evaluation(splits.test)
-    selection = evaluation(held_out) if held_out is not None else test
-    return Data(training(train), selection, test)
+def _make_training(
+    split: Split,
+    splits: Splits,
+    recipe: TrainingRecipe,
+    shape: tuple[int, ...],
+    process: Process,
+) -> TrainingBatches:
+    normalizer = _normalizer(splits, recipe, shape[0], process)
+    division = Division(
+        len(split), recipe.batch_size, recipe.accumulate, recipe.drop_last, process.count
+    )
+    if isinstance(split, ArraySplit):
+        return ResidentTraining(split, division, recipe.augment, normalizer, recipe.seed, process)
+    from qcli.training.streaming import StreamedTraining, training_transform
+
+    transform = training_transform(recipe.augment, (shape[1], shape[2]))
+    return StreamedTraining(
+        split, division, transform, normalizer, recipe.seed, recipe.workers, process
+    )
+
+
+def _normalizer(
+    splits: Splits, recipe: TrainingRecipe, channels: int, process: Process
+) -> Normalizer:
+    normalization = _normalization(recipe.normalize, splits, channels)
+    return Normalizer(normalization, recipe.channels_last, process.device)
 
 
 def _normalization(choice: Any, splits: Splits, channels: int) -> Normalization | None:

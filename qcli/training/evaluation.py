@@ -63,12 +63,30 @@ class Tally:
 
 
 @contextmanager
+def plain_forward(model: nn.Module) -> Iterator[None]:
+    """Let a network compute in float32, which is what is deployed.
+
+    accelerate puts a forward into the network that computes in the precision of training.
+    """
+    original = model.__dict__.get("_original_forward")
+    if original is None:
+        yield
+        return
+    wrapped = model.__dict__["forward"]
+    model.__dict__["forward"] = original
+    try:
+        yield
+    finally:
+        model.__dict__["forward"] = wrapped
+
+
+@contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a network into eval mode, with every weight quantized once, and back."""
+    """Put a network into eval mode, in float32, with every weight quantized once, and back."""
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), parametrize.cached():
+        with plain_forward(model), torch.inference_mode(), parametrize.cached():
             yield
     finally:
         model.train(training)

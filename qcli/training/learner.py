@@ -95,7 +95,9 @@ class Learner:
 
 def make_learner(accelerator: Accelerator, model: nn.Module, recipe: TrainingRecipe) -> Learner:
     """Group the parameters, build the optimizer and prepare both for devices and processes."""
-    optimizer = make_optimizer(model, recipe.optimizer, accelerator.device)
+    optimizer = make_optimizer(
+        model, recipe.optimizer, accelerator.device, scaled=recipe.precision == "float16"
+    )
     prepared, optimizer = accelerator.prepare(model, optimizer)
     network = accelerator.unwrap_model(prepared)
     latent_of = latents(network)

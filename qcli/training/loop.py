@@ -134,6 +134,7 @@ class Loop:
             return
         signal_number = self._signal()
         if (signal_number or self._is_due(several)) and position.step < self.num_steps:
+            self._require_finite(tally.read())
             self.save(replace(position, sums=tuple(all_reduce_sum(tally.sums).tolist())))
             self._stop_if_signalled(signal_number)
 
@@ -165,16 +166,14 @@ class Loop:
     @contextmanager
     def _hard_norms(self) -> Iterator[None]:
         """Share what norms gathered, and re-estimate it with hard weights where asked."""
-        if self.accelerator.num_processes > 1:
-            share_buffers(self.learner.network, self.accelerator.is_main_process)
+        share_buffers(self.learner.network)
         count = self.recipe.batch_norm_recalibration_batches
         images = self.data.training.calibration(count)
         with recalibrated(self.learner.network, images) if count else nullcontext():
             yield
 
     def _evaluate(self) -> Metrics:
-        with self.accelerator.autocast():
-            return evaluate(self.learner.network, self.data.selection, self.device)
+        return evaluate(self.learner.network, self.data.selection, self.device)
 
     def _row(
         self, position: Position, train: Metrics, val: Metrics, val_seconds: float

@@ -19,14 +19,21 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 def make_optimizer(
-    model: nn.Module, recipe: OptimizerRecipe, device: torch.device
+    model: nn.Module, recipe: OptimizerRecipe, device: torch.device, *, scaled: bool = False
 ) -> torch.optim.Optimizer:
     """Build the recipe's optimizer over a quantized network.
 
     Every group keeps its `lr_factor`, by which the scheduled learning rate is multiplied.
+
+    Args:
+        model: The network.
+        recipe: Which optimizer.
+        device: Where the network is.
+        scaled: Whether a loss scaler may skip steps.
     """
     options: dict[str, Any] = dict(recipe.options)
-    options["fused"] = device.type in ("cpu", "cuda")
+    # A fused optimizer skips steps by itself, and nobody hears that it did.
+    options["fused"] = device.type in ("cpu", "cuda") and not scaled
     if "betas" in options:
         # torch refuses the 0 of JSON, which is an integer.
         options["betas"] = tuple(float(beta) for beta in options["betas"])

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
-from qcli.quantization.ops import all_reduce_sum
+from qcli.training.evaluation import plain_forward
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def _estimate(model: nn.Module, norms: list[_BatchNorm], batches: Iterable[Tenso
         norm.momentum = None
         norm.train()
     try:
-        with parametrize.cached():
+        with plain_forward(model), parametrize.cached():
             for images in batches:
                 model(images)
     finally:
@@ -53,8 +54,14 @@ def _estimate(model: nn.Module, norms: list[_BatchNorm], batches: Iterable[Tenso
 
 
 @torch.no_grad()
-def share_buffers(model: nn.Module, is_main_process: bool) -> None:
-    """Give every process the buffers of the main one: each has seen its own images."""
-    for buffer in model.buffers():
-        if buffer.is_floating_point():
-            buffer.copy_(all_reduce_sum(buffer if is_main_process else torch.zeros_like(buffer)))
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the saved buffers of the main one; with one process, do nothing."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    saved = model.state_dict(keep_vars=True)
+    for name, buffer in model.named_buffers():
+        if name in saved:
+            # gloo knows no booleans.
+            wire = buffer.to(torch.uint8) if buffer.dtype == torch.bool else buffer.clone()
+            torch.distributed.broadcast(wire, src=0)
+            buffer.copy_(wire)

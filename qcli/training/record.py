@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from qcli.catalog.load import load_catalog
 from qcli.errors import Interrupted, RunError
 from qcli.quantization.plan import Plan
 from qcli.quantization.plan_json import plan_to_json
@@ -99,11 +100,11 @@ class RunRecord:
                 "init_from": str(options.init_from.resolve()) if options.init_from else None,
                 "plugins": [_absolute(plugin) for plugin in options.plugins],
                 "cpu": options.cpu,
-                "device": _device_name(accelerator.device),
+                "device": device_name(accelerator.device),
                 "threads": torch.get_num_threads(),
                 "num_processes": accelerator.num_processes,
                 "process_id": os.getpid(),
-                "versions": _versions(),
+                "versions": installed_versions(),
                 "git_commit": _git_commit(),
             },
         )
@@ -145,20 +146,18 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """Return the device with the name of what it is."""
     if device.type == "cuda":
         return f"{device}: {torch.cuda.get_device_name(device)}"
     return f"{device}: {platform.machine()}"
 
 
-def _versions() -> dict[str, str]:
-    plugins = {
-        point.dist.name: point.dist.version
-        for point in metadata.entry_points(group="qcli")
-        if point.dist
-    }
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python, qcli, what it rests on, and every plugin."""
     names = ("qcli", "torch", "torchvision", "accelerate")
     core = {name: metadata.version(name) for name in names}
+    plugins = {record.distribution: record.version for record in load_catalog().plugins}
     return {"python": sys.version.split()[0], **core, **plugins}
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from qcli.training.batches import Process
-from qcli.training.data import load_splits, make_data
+from qcli.training.data import load_splits, make_evaluation
 from qcli.training.evaluation import Metrics, evaluate
 from qcli.training.record import SessionOptions
 from qcli.training.revival import revive_run
@@ -35,12 +36,13 @@ def evaluate_run(
     revival = revive_run(path, weights, plugins)
     recipe = revival.setting.training
     assert recipe is not None
-    accelerator = open_accelerator(recipe, SessionOptions(cpu=cpu, threads=threads))
+    # What is deployed computes in float32, whatever it was trained in.
+    plain = replace(recipe, precision="float32")
+    accelerator = open_accelerator(plain, SessionOptions(cpu=cpu, threads=threads))
     process = Process(accelerator.process_index, accelerator.num_processes, accelerator.device)
-    recorded = revival.record.get("data_root")
+    recorded = revival.record["data_root"]
     root = data_dir or (Path(recorded) if recorded else None)
     splits = load_splits(revival.setting, root)
-    data = make_data(splits, recipe, revival.setting.image_shape, process)
-    model = revival.model.to(accelerator.device)
-    with accelerator.autocast():
-        return evaluate(model, data.test, accelerator.device)
+    shape = revival.setting.image_shape
+    batches = make_evaluation(splits.test, splits, plain, shape, process)
+    return evaluate(revival.model.to(accelerator.device), batches, accelerator.device)

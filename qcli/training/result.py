@@ -54,6 +54,5 @@ def _measure_test(loop: Loop) -> dict[str, Any]:
     loop.accelerator.wait_for_everyone()
     network = loop.learner.network
     load_model(network, loop.run.path / "best.safetensors")
-    with loop.accelerator.autocast():
-        metrics = evaluate(network, loop.data.test, loop.device)
+    metrics = evaluate(network, loop.data.test, loop.device)
     return {"top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 # What run.json must tell for a run to be evaluated or gone on with.
-RECORD_KEYS = ("status", "num_classes", "data_root", "plugins", "threads", "cpu", "num_processes")
+RECORD_KEYS = (
+    *("status", "num_classes", "data_root", "plugins", "threads", "cpu", "num_processes"),
+    "versions",
+)
 
 
 def default_run_path(architecture: str, dataset: str, recipe: str) -> Path:

@@ -17,7 +17,7 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, set_seed
 
 from qcli.catalog.catalog import Catalog
-from qcli.errors import RunError, UsageError
+from qcli.errors import QcliError, RunError, UsageError
 from qcli.quantization.calibration import calibrate
 from qcli.quantization.plan import Plan
 from qcli.quantization.plan_json import plan_to_json
@@ -27,11 +27,19 @@ from qcli.training.assembly import assemble
 from qcli.training.batches import Process
 from qcli.training.checkpoint import load_checkpoint
 from qcli.training.data import load_splits, make_data
+from qcli.training.division import Division
 from qcli.training.interruption import Interruption
 from qcli.training.learner import make_learner
 from qcli.training.loop import Loop, Report
 from qcli.training.position import Position
-from qcli.training.record import RunFacts, RunRecord, SessionOptions
+from qcli.training.recalibration import share_buffers
+from qcli.training.record import (
+    RunFacts,
+    RunRecord,
+    SessionOptions,
+    device_name,
+    installed_versions,
+)
 from qcli.training.result import make_result
 from qcli.training.run_directory import RunDirectory, default_run_path, require_new
 
@@ -70,11 +78,17 @@ def run_session(
     splits = load_splits(setting, options.data_root)
     data = make_data(splits, recipe, setting.image_shape, process)
     assembly = assemble(setting, catalog, splits.num_classes, options.init_from)
-    for text in assembly.notes:
-        report.note(text)
+    _tell_losses(data.training.division, report)
+    if options.init_from and assembly.fresh:
+        report.note(f"{len(assembly.fresh)} quantizers start fresh, the rest from the weights")
     model = assembly.model.to(accelerator.device)
     if options.resume is None:
-        calibrate(model, data.training.calibration(recipe.calibration_batches))
+        batches = data.training.calibration(recipe.calibration_batches)
+        calibrate(model, batches, assembly.fresh)
+    # Equal in theory; a device may round otherwise, and a quantizer must start alike everywhere.
+    share_buffers(model)
+    # From here on processes may draw differently: what must be alike is keyed.
+    set_seed(recipe.seed, device_specific=True)
     learner = make_learner(accelerator, model, recipe)
     run = _open_run(path, options, accelerator)
     facts = RunFacts(setting, options, assembly.plan, splits.num_classes, accelerator)
@@ -92,6 +106,12 @@ def run_session(
     return run.path, result
 
 
+def _tell_losses(division: Division, report: SessionReport) -> None:
+    left_out = division.num_images - division.images_per_epoch
+    if left_out:
+        report.note(f"the last {left_out} images of each epoch are left out: no full batch")
+
+
 def _train(
     loop: Loop, facts: RunFacts, record: RunRecord, report: SessionReport
 ) -> Mapping[str, Any]:
@@ -106,12 +126,27 @@ def _train(
         loop.rows = loop.run.rows()[: position.rows]
         if len(loop.rows) < position.rows:
             raise RunError(f"{loop.run.path}/metrics.jsonl is damaged: epochs are missing in it")
+        _tell_changes(loop.run, facts, report)
         record.go_on()
     report.begin_run(facts.setting, facts.plan, loop.run.path, str(loop.device))
     last = loop.train(position)
     result = make_result(loop, last, facts.plan)
     record.finish(result)
     return result
+
+
+def _tell_changes(run: RunDirectory, facts: RunFacts, report: SessionReport) -> None:
+    """Say what differs from the machine that began a run: it may round otherwise."""
+    record = run.record()
+    now = {
+        "threads": torch.get_num_threads(),
+        "device": device_name(facts.accelerator.device),
+        **installed_versions(),
+    }
+    for name, value in now.items():
+        before = record["versions"].get(name, record.get(name))
+        if before != value:
+            report.note(f"{name} was {before}, is {value}: the run may not go on bit for bit")
 
 
 def open_accelerator(recipe: TrainingRecipe, options: SessionOptions) -> Accelerator:
@@ -128,8 +163,10 @@ def open_accelerator(recipe: TrainingRecipe, options: SessionOptions) -> Acceler
     state = PartialState(cpu=options.cpu)
     if recipe.precision == "float16" and state.device.type != "cuda":
         raise UsageError("precision float16 needs CUDA; use bfloat16 or float32")
-    if state.device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
+    # A resumed run must pick the same algorithms: no timing race between them, none that adds in
+    # an order of its own.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
     _silence_torch()
     # Norms keep their own statistics in every process: they are shared before each evaluation.
     parallel = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
@@ -149,14 +186,21 @@ def _silence_torch() -> None:
 
 
 def _open_run(path: Path, options: SessionOptions, accelerator: Accelerator) -> RunDirectory:
-    """Create or reopen the run directory in the main process; the others follow it."""
-    paths = [str(path)]
-    run = None
+    """Create or reopen the run directory in the main process; the others follow, or fail alike."""
+    run = RunDirectory(path)
+    message: list[Any] = [str(path), None]
     if accelerator.is_main_process:
-        run = RunDirectory.reopen(path) if options.resume else RunDirectory.create(path)
+        try:
+            run = RunDirectory.reopen(path) if options.resume else RunDirectory.create(path)
+        except QcliError as error:
+            if accelerator.num_processes == 1:
+                raise
+            message[1] = error
     if accelerator.num_processes > 1:
-        broadcast_object_list(paths)
-    return run or RunDirectory(Path(paths[0]))
+        broadcast_object_list(message)
+    if message[1]:
+        raise message[1]
+    return run if accelerator.is_main_process else RunDirectory(Path(message[0]))
 
 
 def _default_path(setting: Setting) -> Path:

@@ -143,6 +143,8 @@ class _Loader:
             batch_sampler=self.keys,
             num_workers=count,
             pin_memory=process.device.type == "cuda",
+            # Else each pass draws a seed from the generator that dropout uses.
+            generator=torch.Generator(),
             **(options if count else {}),
         )
 

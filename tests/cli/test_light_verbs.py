@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -17,7 +16,6 @@ from qcli.errors import PluginError, RecipeError
 from qcli.recipe.library import KINDS as RECIPE_KINDS
 from qcli.recipe.library import shipped_recipes
 
-ROOT = Path(__file__).parents[2]
 ROW = ["name", "summary", "source", "distribution", "version"]
 PLUGIN = """
 import qcli
@@ -25,8 +23,10 @@ import qcli
 @qcli.hookimpl
 def qcli_register_quantizers():
     return [qcli.QuantizerEntry(
-        name="mine", summary="Mine.", source="here", build="mine:Mine", quantizes=frozenset({"input"}),
-        options={"sharpness": {"description": "How sharp.", "type": "integer", "minimum": 3, "default": 4}})]
+        name="mine", summary="Mine.", source="here", build="mine:Mine",
+        quantizes=frozenset({"input"}),
+        options={"sharpness": {
+            "description": "How sharp.", "type": "integer", "minimum": 3, "default": 4}})]
 """
 
 
@@ -101,8 +101,7 @@ def test_list_says_what_is_broken(monkeypatch, capsys, tmp_path):
     code, out, err = run(monkeypatch, capsys, "list", "plugins", "--json", "--plugin", str(path))
     assert code == 0
     assert json.loads(out)["plugins"][-1]["problem"] == "RuntimeError: no luck"
-    assert err.startswith("warning: plugin ")
-    assert "RuntimeError: no luck" in err
+    assert err == f"warning: --plugin {path} is broken: RuntimeError: no luck\n"
 
 
 @pytest.mark.parametrize(
@@ -388,13 +387,15 @@ def test_help_loads_no_plugin():
 
 
 def test_a_closed_pipe_is_no_fault():
-    command = f"{sys.executable} -m qcli schema quantization | head -c 10"
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "qcli", "schema", "quantization"],
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -98,6 +98,13 @@ def test_bare_list_is_a_search_over_it(write):
     assert document.value == {"name": "mine", "default": {"weight": slot}}
 
 
+@pytest.mark.parametrize(
+    ("file", "name"), [("-1 to 1.json", "1-to-1"), ("\u00fc.json", "value-space")]
+)
+def test_a_bare_list_has_a_name_that_recipes_may_have(write, file, name):
+    assert read_document(write(file, [0, 1]), "quantization").value["name"] == name
+
+
 def test_extends_merges_objects_and_replaces_the_rest(write):
     write(
         "parent.json",

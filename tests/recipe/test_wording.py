@@ -54,6 +54,7 @@ def test_words(value, schema, text):
         ({"type": ["number", "string", "null"]}, "a number, a string or null"),
         ({"enum": ["a", "b"], "type": "string"}, "a, b"),
         ({"$ref": "#/$defs/schedule"}, "a number or a schedule"),
+        ({"$ref": "#/$defs/schedule", "minimum": 0}, "a number from 0 or a schedule"),
         ({"$ref": "#/$defs/value_space"}, "a value space"),
         ({}, "what `qcli schema` says"),
     ],

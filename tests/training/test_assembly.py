@@ -1,6 +1,7 @@
 """Networks that start from files: float weights, quantized runs, and files that lie."""
 
 import argparse
+import json
 import os
 import pickle
 from dataclasses import replace
@@ -10,9 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 from qcli.errors import PluginError, UsageError
-from qcli.quantization.surgery import quantizers
+from qcli.quantization.plan_json import plan_to_json
+from qcli.quantization.surgery import bake, quantizers
 from qcli.recipe.setting import Request, resolve_setting
-from qcli.training.assembly import assemble, build_float_model, read_weights
+from qcli.training.assembly import assemble, build_float_model
+from qcli.training.initial_weights import read_weights
 
 TRAINING = "lenet5-digits-20ep"
 LATENT = ".parametrizations.weight.original"
@@ -53,7 +56,7 @@ def save_as(kind, state, path):
 def test_float_weights_start_a_float_network(resolve, catalog, float_state, tmp_path, kind):
     file = save_as(kind, float_state, tmp_path)
     assembly = assemble(resolve(), catalog, 10, file)
-    assert assembly.notes == ()
+    assert assembly.fresh == ()
     found = assembly.model.state_dict()
     assert found.keys() == float_state.keys()
     assert all(torch.equal(found[name], value) for name, value in float_state.items())
@@ -62,7 +65,7 @@ def test_float_weights_start_a_float_network(resolve, catalog, float_state, tmp_
 def test_a_run_directory_means_its_best_weights(float_state, tmp_path):
     save_file(float_state, tmp_path / "best.safetensors")
     save_file({"other": torch.zeros(1)}, tmp_path / "last.safetensors")
-    assert read_weights(tmp_path).keys() == float_state.keys()
+    assert read_weights(tmp_path).state.keys() == float_state.keys()
 
 
 def test_quantizers_observe_the_float_weights_that_were_loaded(
@@ -104,7 +107,7 @@ def test_a_quantized_run_starts_the_same_network(resolve, catalog, tmp_path):
     save_file(state, tmp_path / "best.safetensors")
     assembly = assemble(setting, catalog, 10, tmp_path)
     found = assembly.model.state_dict()
-    assert assembly.notes == ()
+    assert assembly.fresh == ()
     assert all(torch.equal(found[name], value) for name, value in state.items())
 
 
@@ -118,8 +121,9 @@ def test_new_quantizers_of_inputs_start_fresh(resolve, catalog, tmp_path):
     assembly = assemble(resolve("lsq-w4a4"), catalog, 10, tmp_path)
     found = assembly.model.state_dict()
     assert all(torch.equal(found[name], value) for name, value in state.items())
-    # A step and whether it was observed, for the inputs of three layers.
-    assert assembly.notes == ("6 values of new quantizers start fresh",)
+    assert {(each.info.layer, each.info.role) for each in assembly.fresh} == {
+        (layer, "input") for layer in ("conv2", "fc1", "fc2")
+    }
     assert not found["fc1.input_quantizer.observed"]
 
 
@@ -136,7 +140,31 @@ def test_new_quantizers_of_weights_observe_the_latents_that_were_loaded(resolve,
         torch.testing.assert_close(found[f"{prefix}step_size"], step)
     # What the run had is what it has.
     assert found["conv1.parametrizations.weight.0.step_size"] == 0.625
-    assert assembly.notes == ("4 values of new quantizers start fresh",)
+    assert [each.info.layer for each in assembly.fresh] == ["conv2", "fc1"]
+
+
+def test_quantizers_of_another_width_start_fresh(resolve, catalog, tmp_path):
+    before = resolve("lsq-w4a4")
+    save_file(quantized_state(before, catalog), tmp_path / "best.safetensors")
+    plan = plan_to_json(assemble(before, catalog, 10).plan)
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assembly = assemble(resolve("lsq-w2a2"), catalog, 10, tmp_path)
+    layers = {(each.info.layer, each.info.role) for each in assembly.fresh}
+    assert layers == {(layer, role) for layer in ("conv2", "fc1") for role in ("weight", "input")}
+    found = assembly.model.state_dict()
+    weight = found[f"conv2{LATENT}"]
+    step = found["conv2.parametrizations.weight.0.step_size"]
+    torch.testing.assert_close(step, 2 * weight.abs().mean())
+    assert found["fc2.parametrizations.weight.0.step_size"] == 0.625
+    assert not found["conv2.input_quantizer.observed"]
+
+
+def test_the_value_space_is_the_recipes_own(resolve, catalog, tmp_path):
+    state = quantized_state(resolve("search-1b"), catalog)
+    save_file(state, tmp_path / "best.safetensors")
+    setting = resolve("search-1b", "default.weight.value_space=[-2, 2]")
+    model = assemble(setting, catalog, 10, tmp_path).model
+    assert sorted(bake(model)["conv2.weight"].unique().tolist()) == [-2.0, 2.0]
 
 
 def test_a_run_that_quantized_inputs_alone_starts_the_same_network(resolve, catalog, tmp_path):

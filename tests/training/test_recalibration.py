@@ -148,5 +148,5 @@ def test_networks_without_norms_and_norms_without_statistics_pass():
 
 def test_sharing_in_one_process_changes_nothing(network):
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    share_buffers(network, True)
+    share_buffers(network)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
