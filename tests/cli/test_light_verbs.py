@@ -399,3 +399,10 @@ def test_a_closed_pipe_is_no_fault():
     finally:
         os.close(write_end)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_schema_blames_no_entry_where_none_is_named():
+    validator = Draft202012Validator(json.loads(invoke("schema", "training")))
+    recipe = {"name": "x", "dataset": {"noise": 0}, "epochs": 1, "batch_size": 1, "lr": 0.1}
+    (error,) = validator.iter_errors(recipe)
+    assert error.message == "'name' is a required property"
