@@ -12,6 +12,7 @@ $(BIN)/python:
 demo: $(BIN)/python
 	$(BIN)/pip install --quiet --editable .
 	$(BIN)/qcli train
+	@echo "to type qcli: . $(BIN)/activate"
 
 .PHONY: dev
 dev: $(BIN)/python
