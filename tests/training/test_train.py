@@ -299,3 +299,13 @@ def wait_for(path, seconds=60):
         assert time.monotonic() < deadline, f"{path} did not appear"
         os.sched_yield()
         time.sleep(0.05)
+
+
+def test_a_bfloat16_run_is_evaluated_in_float32(tmp_path):
+    """What is deployed computes in float32, so that is what selects and what is reported."""
+    recipe = write_recipe(tmp_path, precision="bfloat16", epochs=1)
+    run_qcli("train", "--train-json", recipe, "--quant-json", "lsq-w4a4", "-o", "run", cwd=tmp_path)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    printed = json.loads(run_qcli("eval", "run", "--json", cwd=tmp_path).stdout)
+    assert printed["top1"] == result["best"]["top1"]
+    assert printed["loss"] == pytest.approx(result["best"]["loss"], rel=1e-6)
