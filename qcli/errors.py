@@ -67,12 +67,6 @@ class PluginError(QcliError):
     exit_code = 3
 
 
-class TargetError(QcliError):
-    """A verification or a target was not met."""
-
-    exit_code = 4
-
-
 class Interrupted(QcliError):
     """A signal stopped the run after its checkpoint was saved.
 
