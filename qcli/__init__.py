@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from qcli.recipe.schedule import Schedule as Schedule
     from qcli.recipe.value_space import VALUE_SPACE_SCHEMA as VALUE_SPACE_SCHEMA
     from qcli.recipe.value_space import expand_value_space as expand_value_space
-    from qcli.training.run_directory import load_run as load_run
+    from qcli.training.revival import load_run as load_run
     from qcli.training.splits import ArraySplit as ArraySplit
     from qcli.training.splits import ImageSplit as ImageSplit
     from qcli.training.splits import Normalization as Normalization
@@ -63,7 +63,7 @@ _HOME = {
     "qcli.quantization.surgery": ("bake", "quantize"),
     "qcli.recipe.schedule": ("Progress", "Schedule"),
     "qcli.recipe.value_space": ("VALUE_SPACE_SCHEMA", "expand_value_space"),
-    "qcli.training.run_directory": ("load_run",),
+    "qcli.training.revival": ("load_run",),
     "qcli.training.splits": ("ArraySplit", "ImageSplit", "Normalization", "Splits"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -116,7 +116,9 @@ class Catalog:
 
     def _unknown(self, kind: str, name: str) -> str:
         text = f'unknown {kind[:-1]} "{name}"{suggest(name, self._by_name[kind])}'
-        return "; ".join([text, *self.problems, f"run `qcli list {kind}`"])
+        off = [record.name for record in self.plugins if record.problem == "disabled"]
+        disabled = [f"disabled by QCLI_DISABLE_PLUGINS: {', '.join(off)}"] if off else []
+        return "; ".join([text, *disabled, *self.problems, f"run `qcli list {kind}`"])
 
 
 def _origin(record: PluginRecord) -> str:

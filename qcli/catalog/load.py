@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,8 @@ def load_catalog(modules: Sequence[str] = ()) -> Catalog:
 
     `QCLI_DISABLE_PLUGINS=a,b` leaves plugins out by the name of their entry point.
     """
-    disabled = {name.strip() for name in os.environ.get("QCLI_DISABLE_PLUGINS", "").split(",")}
+    names = os.environ.get("QCLI_DISABLE_PLUGINS", "").split(",")
+    disabled = {name.strip() for name in names} - {""}
     offers: list[Offer] = []
     records: list[PluginRecord] = []
     for source in _sources(modules):
@@ -56,7 +58,7 @@ def load_catalog(modules: Sequence[str] = ()) -> Catalog:
         else:
             record = _load(source, offers)
         records.append(record)
-    unknown = disabled - {record.name for record in records} - {""}
+    unknown = disabled - {record.name for record in records}
     for name in sorted(unknown):
         records.append(PluginRecord(name, "QCLI_DISABLE_PLUGINS", "", "names no plugin"))
     return Catalog(tuple(offers), tuple(records))
@@ -89,8 +91,10 @@ def _module_key(module: str) -> str:
 
 def _load(source: _Source, offers: list[Offer]) -> PluginRecord:
     try:
-        plugin = source.load()
-        entries = list(_call_hooks(source.name, plugin))
+        # What a plugin prints is no data.
+        with redirect_stdout(sys.stderr):
+            plugin = source.load()
+            entries = list(_call_hooks(source.name, plugin))
     except (Exception, SystemExit) as error:
         problem = " ".join(traceback.format_exception_only(error)[-1].split())
         return PluginRecord(source.name, source.distribution, source.version, problem)

@@ -79,37 +79,35 @@ def _run() -> int:
     try:
         code = cli.main(prog_name="qcli", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except QcliError as error:
-        _tell(str(error), error)
-        return error.exit_code
-    except click.ClickException as error:
-        _tell(error.format_message(), error)
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        _tell("interrupted", None)
-        return 130
-    except MemoryError as error:
-        _tell("out of memory; use a smaller batch_size or more accumulate", error)
-        return 1
-    except Exception as error:
-        text = str(error).lower()
-        if "out of memory" in text:
-            _tell("the device is out of memory; use a smaller batch_size or accumulate", error)
-            return 1
-        if "WORLD_SIZE" in os.environ and ("gloo" in text or "nccl" in text):
-            _tell("another process has ended; its message says why", error)
-            return 1
-        _tell(
-            f"{type(error).__name__}: {error}\n"
-            "this is a fault of qcli or of a plugin; --debug shows where",
-            error,
-        )
-        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        text, code = _explain(error)
+        _tell(text, error)
+        return code
 
 
-def _tell(text: str, error: BaseException | None) -> None:
+def _explain(error: BaseException) -> tuple[str, int]:
+    """Return what an error means to a person, and its exit code."""
+    match error:
+        case QcliError():
+            return str(error), error.exit_code
+        case click.ClickException():
+            return error.format_message(), 2
+        case click.Abort() | KeyboardInterrupt():
+            return "interrupted", 130
+        case OSError():
+            return f"{error.filename or 'the output'}: {error.strerror or error}", 1
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or "out of memory" in text:
+        return "out of memory; use a smaller batch_size, or more accumulate", 1
+    if "WORLD_SIZE" in os.environ and ("gloo" in text or "nccl" in text):
+        return "another process has ended; its message says why", 1
+    where = "this is a fault of qcli or of a plugin; --debug shows where"
+    return f"{type(error).__name__}: {error}\n{where}", 1
+
+
+def _tell(text: str, error: BaseException) -> None:
     """Write an error to stderr, with its traceback where --debug asks for it."""
-    if error is not None and "--debug" in sys.argv:
+    if "--debug" in sys.argv:
         traceback.print_exception(error)
     rank = os.environ.get("RANK", "0")
     prefix = "error: " if rank == "0" else f"error in process {rank}: "

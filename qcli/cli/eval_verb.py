@@ -22,7 +22,9 @@ from qcli.cli.options import is_main_process, json_option, plugin_options
     help="Which epoch's weights.",
 )
 @click.option("--cpu", is_flag=True, help="Leave GPUs alone.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; default: torch's choice.")
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), help="CPU threads; default: torch's choice."
+)
 @json_option
 @plugin_options
 def command(run: Path, as_json: bool, **options: Any) -> None:

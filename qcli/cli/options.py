@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _layer_choice(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value is None or value in ("float", "default") or value.isdecimal():
+    if value is None or value in ("float", "default") or (value.isascii() and value.isdecimal()):
         return value
     raise click.BadParameter(f'found "{value}", allowed: float, default, or a number of bits')
 

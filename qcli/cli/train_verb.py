@@ -32,7 +32,9 @@ DEMO = {"train_json": "lenet5-digits-20ep", "quant_json": "search-1b"}
 @click.option("--epochs", type=click.IntRange(min=1), help="Train for fewer or more epochs.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Key of everything random.")
 @click.option("--cpu", is_flag=True, help="Leave GPUs alone.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; default: torch's choice.")
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), help="CPU threads; default: torch's choice."
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop before training.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the plan and progress within epochs.")
 @click.option("--save", is_flag=True, help="Accepted for old scripts: runs are always saved.")
@@ -125,7 +127,9 @@ def _resume(options: dict[str, Any]) -> None:
             f"--resume takes everything from the run; leave out {flag}, or start a new run"
         )
     path: Path = options["resume"]
-    record = RunDirectory(path).record()
+    run = RunDirectory(path)
+    record = run.record()
+    run.require_recipes()
     if (path / "result.json").exists():
         raise UsageError(f"{path} is finished; evaluate it: qcli eval {path}")
     options["plugins"] = (*record["plugins"], *options["plugins"])

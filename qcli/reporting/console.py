@@ -20,9 +20,17 @@ SECONDS_BETWEEN_READINGS = 0.5
 SECONDS_BETWEEN_LINES = 10.0
 
 
+class PipeConsole(Console):
+    """Leaves it to the command line to end well where nobody reads the output any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise again what rich would turn into an exit with 1."""
+        raise BrokenPipeError
+
+
 def make_console(*, stderr: bool = True) -> Console:
     """Return a console that wraps nothing: messages are long and are searched for."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    return PipeConsole(stderr=stderr, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
-from qcli.reporting.console import format_bytes, make_console
+from qcli.reporting.console import PipeConsole, format_bytes, make_console
 
 if TYPE_CHECKING:
     from qcli.quantization.plan import LayerPlan, Plan, SlotPlan
@@ -28,7 +27,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table to stdout, as wide as it needs to be where stdout is no terminal."""
     console = make_console(stderr=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=400)
+        console = PipeConsole(highlight=False, width=400)
     console.print(make_table(columns, rows))
 
 

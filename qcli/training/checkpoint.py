@@ -14,8 +14,8 @@ from accelerate.utils import load
 
 from qcli.errors import RunError
 from qcli.quantization.ops import all_reduce_max
+from qcli.training.durable import is_disk_error, sync_to_disk
 from qcli.training.position import Position
-from qcli.training.run_directory import is_disk_error, sync_to_disk
 
 CURRENT = "checkpoint"
 BESIDE = "checkpoint.new"
@@ -93,7 +93,7 @@ def find_checkpoint(run: Path) -> Path:
     for name in (CURRENT, PREVIOUS):
         if (run / name / POSITION).exists():
             return run / name
-    raise RunError(f"{run} has no checkpoint: it ended before training began; start it anew")
+    raise RunError(f"{run} has no complete checkpoint: start a new run, perhaps with --init-from")
 
 
 def load_checkpoint(accelerator: Accelerator, run: Path) -> Position:
@@ -113,6 +113,6 @@ def load_checkpoint(accelerator: Accelerator, run: Path) -> Position:
         accelerator.load_state(str(checkpoint))
     except Exception as error:
         # Damage shows as any error of json, safetensors, torch's unpickler or the zip reader.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise RunError(f"{checkpoint} is damaged or of another network: {reason}") from error
     return position

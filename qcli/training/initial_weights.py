@@ -175,6 +175,9 @@ def _read_state(file: Path, label: str) -> dict[str, Tensor]:
         state = state["state_dict"]
     if not (isinstance(state, dict) and all(map(_is_entry, state.items()))):
         raise UsageError(f"{label} holds no state dict")
+    odd = [name for name, value in state.items() if value.is_sparse or value.is_complex()]
+    if odd:
+        raise UsageError(f"{label}: {odd[0]} is sparse or complex, allowed: dense real numbers")
     return state
 
 

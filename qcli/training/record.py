@@ -97,6 +97,7 @@ class RunRecord:
                 "dataset": setting.dataset.name if setting.dataset else None,
                 "num_classes": facts.num_classes,
                 "data_root": str(options.data_root.resolve()) if options.data_root else None,
+                "recipes_sha256": self.run.recipes_hash(),
                 "init_from": str(options.init_from.resolve()) if options.init_from else None,
                 "plugins": [_absolute(plugin) for plugin in options.plugins],
                 "cpu": options.cpu,

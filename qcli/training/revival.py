@@ -58,16 +58,29 @@ def revive_run(path: Path, weights: str, plugins: Sequence[str] = ()) -> Revival
     Raises:
         RunError: The run is damaged, or has no such weights.
     """
-    record = RunDirectory(path).record()
+    run = RunDirectory(path)
+    record = run.record()
+    run.require_recipes()
     catalog = load_catalog((*record.get("plugins", ()), *plugins))
     setting = read_setting(path, catalog)
     assembly = assemble(setting, catalog, record["num_classes"])
-    file = path / f"{weights}.safetensors"
-    if not file.exists():
-        raise RunError(f"{file} does not exist: no epoch of this run has ended yet")
+    file = run.require(f"{weights}.safetensors")
     try:
         load_model(assembly.model, file)
     except (SafetensorError, OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:300]
         raise RunError(f"{file} is damaged or of another network: {reason}") from None
     return Revival(setting, assembly.model, assembly.plan, record)
+
+
+def load_run(path: str | Path, weights: str = "best") -> nn.Module:
+    """Rebuild the network of a run, in eval mode, on the CPU.
+
+    Args:
+        path: The run directory.
+        weights: "best" or "last".
+
+    Raises:
+        RunError: The run is damaged or has no such weights.
+    """
+    return revive_run(Path(path), weights).model.eval()

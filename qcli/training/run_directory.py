@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from qcli.errors import RunError, UsageError
-
-if TYPE_CHECKING:
-    from torch import nn
+from qcli.training.durable import is_disk_error, write_atomically
 
 SCHEMA_VERSION = 1
 # What run.json must tell for a run to be evaluated or gone on with.
 RECORD_KEYS = (
     *("status", "num_classes", "data_root", "plugins", "threads", "cpu", "num_processes"),
-    "versions",
+    *("versions", "recipes_sha256"),
 )
 
 
@@ -41,46 +39,16 @@ def require_new(path: Path) -> None:
     """Refuse a run directory that is in use.
 
     Raises:
-        UsageError: It exists and is not an empty folder.
+        UsageError: It exists and is not an empty folder, or cannot be one.
     """
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UsageError(
-            f"{path} exists and is never overwritten; choose another with -o, "
-            f"or go on with it: qcli train --resume {path}"
-        )
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside its place, make it durable, and move it there in one step.
-
-    Raises:
-        OSError: The disk is full or not writable; what stood there before still stands.
-    """
-    beside = path.with_name(f".{path.name}.new")
     try:
-        write(beside)
-        sync_to_disk(beside)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    sync_to_disk(path.parent)
-
-
-def _text_writer(text: str) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        path.write_text(text, "utf-8")
-
-    return write
-
-
-def sync_to_disk(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        if not (path.exists() or path.is_symlink()) or (path.is_dir() and not any(path.iterdir())):
+            return
+        is_run = (path / "run.json").exists()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be a run directory: {error.strerror}") from None
+    go_on = f", or go on with it: qcli train --resume {path}" if is_run else ""
+    raise UsageError(f"{path} exists and is never overwritten; choose another with -o{go_on}")
 
 
 @dataclass
@@ -131,6 +99,8 @@ class RunDirectory:
             raise RunError(
                 f"{self.path} is in use by another process; wait for it or choose another with -o"
             ) from None
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written to: {error.strerror}") from None
 
     def release(self) -> None:
         """Let another process open the run."""
@@ -149,11 +119,27 @@ class RunDirectory:
         except FileNotFoundError:
             what = "is no complete run" if self.path.is_dir() else "does not exist"
             raise RunError(f"{file} is missing: {self.path} {what}") from None
+        except NotADirectoryError:
+            raise RunError(f"{self.path} is a file, allowed: a run directory") from None
         except (OSError, ValueError) as error:
             raise RunError(f"{file} is damaged: {error}") from None
         if not isinstance(value, dict):
             raise RunError(f"{file} is damaged: it holds no JSON object")
         return value
+
+    def require(self, name: str) -> Path:
+        """Return a file of the run.
+
+        Raises:
+            RunError: It is not there; the message says what the run still has.
+        """
+        file = self.path / name
+        if file.exists():
+            return file
+        if not self.rows():
+            raise RunError(f"{file} does not exist: no epoch of this run has ended yet")
+        left = sorted(path.name for path in self.path.glob("*.safetensors"))
+        raise RunError(f"{file} is missing; the run has {', '.join(left) or 'no weights'}")
 
     def record(self) -> dict[str, Any]:
         """Read run.json.
@@ -166,6 +152,26 @@ class RunDirectory:
         if missing:
             raise RunError(f"{self.path / 'run.json'} is damaged: it has no {missing[0]}")
         return record
+
+    def recipes_hash(self) -> str:
+        """Return what tells the effective recipes of the run from others."""
+        digest = hashlib.sha256()
+        for name in ("training.json", "quantization.json"):
+            file = self.path / name
+            digest.update(file.read_bytes() if file.exists() else b"none")
+        return digest.hexdigest()
+
+    def require_recipes(self) -> None:
+        """Refuse a run whose recipes are no longer those that it was made with.
+
+        Raises:
+            RunError: They were edited, exchanged or deleted.
+        """
+        if self.record()["recipes_sha256"] != self.recipes_hash():
+            raise RunError(
+                f"{self.path} was made with other recipes: its training.json or quantization.json "
+                "has changed since; put it back, or start a new run with --init-from"
+            )
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON object; raises RunError where the disk refuses it."""
@@ -220,23 +226,8 @@ class RunDirectory:
             file.write(f"{stamp} {text}\n")
 
 
-def is_disk_error(error: BaseException) -> bool:
-    """Say whether an error of a writer comes from the disk: torch and safetensors wrap it."""
-    text = str(error).lower()
-    wrapped = ("i/o error", "iostream", "filewriter", "os error", "writing to file", "file write")
-    return isinstance(error, OSError) or any(sign in text for sign in wrapped)
+def _text_writer(text: str) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.write_text(text, "utf-8")
 
-
-def load_run(path: str | Path, weights: str = "best") -> nn.Module:
-    """Rebuild the network of a run, in eval mode, on the CPU.
-
-    Args:
-        path: The run directory.
-        weights: "best" or "last".
-
-    Raises:
-        RunError: The run is damaged or has no such weights.
-    """
-    from qcli.training.revival import revive_run
-
-    return revive_run(Path(path), weights).model.eval()
+    return write

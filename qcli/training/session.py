@@ -7,7 +7,8 @@ parameters, prepare for processes, resume, train, write the result.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -84,7 +85,8 @@ def run_session(
     model = assembly.model.to(accelerator.device)
     if options.resume is None:
         batches = data.training.calibration(recipe.calibration_batches)
-        calibrate(model, batches, assembly.fresh)
+        with _lone_images_told():
+            calibrate(model, batches, assembly.fresh)
     # Equal in theory; a device may round otherwise, and a quantizer must start alike everywhere.
     share_buffers(model)
     # From here on processes may draw differently: what must be alike is keyed.
@@ -94,7 +96,7 @@ def run_session(
     facts = RunFacts(setting, options, assembly.plan, splits.num_classes, accelerator)
     record = RunRecord(run, accelerator.is_main_process)
     try:
-        with Interruption() as interruption:
+        with _lone_images_told(), Interruption() as interruption:
             loop = Loop(learner, data, run, report, interruption)
             result = _train(loop, facts, record, report)
     except BaseException as error:
@@ -104,6 +106,20 @@ def run_session(
         run.release()
         accelerator.end_training()
     return run.path, result
+
+
+@contextmanager
+def _lone_images_told() -> Iterator[None]:
+    """Say in words of ours that a norm cannot use a batch of one."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UsageError(
+            "a norm receives one image, which has no variance; use a larger batch_size, or fewer "
+            "processes x accumulate"
+        ) from error
 
 
 def _tell_losses(division: Division, report: SessionReport) -> None:
@@ -126,6 +142,8 @@ def _train(
         loop.rows = loop.run.rows()[: position.rows]
         if len(loop.rows) < position.rows:
             raise RunError(f"{loop.run.path}/metrics.jsonl is damaged: epochs are missing in it")
+        if position.best is not None:
+            loop.run.require("best.safetensors")
         _tell_changes(loop.run, facts, report)
         record.go_on()
     report.begin_run(facts.setting, facts.plan, loop.run.path, str(loop.device))

@@ -386,12 +386,13 @@ def test_help_loads_no_plugin():
     assert done.stderr == "[]\n"
 
 
-def test_a_closed_pipe_is_no_fault():
+@pytest.mark.parametrize("words", ["schema quantization", "list recipes"])
+def test_a_closed_pipe_is_no_fault(words):
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "qcli", "schema", "quantization"],
+            [sys.executable, "-m", "qcli", *words.split()],
             stdout=write_end,
             stderr=subprocess.PIPE,
             check=False,

@@ -337,3 +337,14 @@ def test_an_architecture_that_builds_something_else_is_broken(resolve, catalog):
     entry = replace(setting.architecture, name="mine", build=lambda *_, **__: "network")
     with pytest.raises(PluginError, match=r'^"mine" builds a str, not a torch Module$'):
         assemble(replace(setting, architecture=entry), catalog, 10)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, of sparse tensors it reads
+@pytest.mark.parametrize("odd", ["sparse", "complex"])
+def test_odd_numbers_are_refused(resolve, catalog, float_state, tmp_path, odd):
+    state = dict(float_state)
+    weight = state["fc1.weight"]
+    state["fc1.weight"] = weight.to_sparse() if odd == "sparse" else weight.to(torch.complex64)
+    torch.save(state, tmp_path / "odd.pt")
+    with pytest.raises(UsageError, match=r"fc1.weight is sparse or complex"):
+        assemble(resolve(), catalog, 10, tmp_path / "odd.pt")

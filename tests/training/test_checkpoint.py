@@ -81,7 +81,7 @@ def test_damage_is_named(prepared, tmp_path, name, damage):
 
 
 def test_no_checkpoint_is_said(tmp_path):
-    with pytest.raises(RunError, match="has no checkpoint"):
+    with pytest.raises(RunError, match="has no complete checkpoint"):
         find_checkpoint(tmp_path)
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,6 +175,64 @@ def test_a_damaged_run_is_named(finished, tmp_path, damage):
     done = run_qcli("eval", copy, cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert "run.json" in done.stderr
+
+
+def copy_run(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished[0], copy)
+    return copy
+
+
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_missing_weights_are_named(finished, tmp_path, weights):
+    copy = copy_run(finished, tmp_path)
+    (copy / f"{weights}.safetensors").unlink()
+    done = run_qcli("eval", copy, "--weights", weights, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    other = {"best": "last", "last": "best"}[weights]
+    assert f"{weights}.safetensors is missing; the run has {other}.safetensors" in done.stderr
+
+
+def test_resume_needs_the_best_weights(finished, tmp_path):
+    copy = copy_run(finished, tmp_path)
+    (copy / "result.json").unlink()
+    (copy / "best.safetensors").unlink()
+    done = run_qcli("train", "--resume", copy, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "best.safetensors is missing" in done.stderr
+    assert not (copy / "result.json").exists()
+
+
+@pytest.mark.parametrize("change", ["edited", "deleted"])
+def test_a_run_with_other_recipes_is_refused(finished, tmp_path, change):
+    copy = copy_run(finished, tmp_path)
+    (copy / "result.json").unlink()
+    recipe = copy / "quantization.json"
+    if change == "edited":
+        recipe.write_text(recipe.read_text().replace('"bits": 8', '"bits": 7'))
+    else:
+        recipe.unlink()
+    for verb in (["eval", copy], ["train", "--resume", copy]):
+        done = run_qcli(*verb, cwd=tmp_path, check=False)
+        assert done.returncode == 1
+        assert "was made with other recipes" in done.stderr
+
+
+def test_odd_places_for_a_run_are_refused(tmp_path):
+    recipe = write_recipe(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for place, reason in {"quick.json": "exists", "link": "exists", "a" * 300: "too long"}.items():
+        done = run_qcli("train", "--train-json", recipe, "-o", place, cwd=tmp_path, check=False)
+        assert done.returncode == 2
+        assert reason in done.stderr
+        assert "--resume" not in done.stderr
+
+
+def test_a_batch_of_one_is_explained(tmp_path):
+    recipe = write_recipe(tmp_path, batch_size=1, accumulate=1)
+    done = run_qcli("train", "--train-json", recipe, "-o", "run", cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "a norm receives one image" in done.stderr
 
 
 def test_staged_training_starts_from_a_float_run(tmp_path):

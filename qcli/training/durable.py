@@ -1,0 +1,48 @@
+"""Files that a crash or a full disk leaves whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file beside its place, make it durable, and move it there in one step.
+
+    Raises:
+        OSError: The disk is full or not writable; what stood there before still stands.
+    """
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        write(beside)
+        # safetensors writes for the owner alone; a run is as readable as its folder.
+        beside.chmod(0o666 & ~_umask())
+        sync_to_disk(beside)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_to_disk(path.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def sync_to_disk(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Say whether an error of a writer comes from the disk: torch and safetensors wrap it."""
+    text = str(error).lower()
+    wrapped = ("i/o error", "iostream", "filewriter", "os error", "writing to file", "file write")
+    return isinstance(error, OSError) or any(sign in text for sign in wrapped)
