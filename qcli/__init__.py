@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qcli.quantization.ops import scale_gradient as scale_gradient
     from qcli.quantization.ops import straight_through as straight_through
     from qcli.quantization.planner import make_plan as make_plan
+    from qcli.quantization.quantizer import ParameterDefaults as ParameterDefaults
     from qcli.quantization.quantizer import Quantizer as Quantizer
     from qcli.quantization.quantizer import TensorInfo as TensorInfo
     from qcli.quantization.surgery import bake as bake
@@ -59,7 +60,7 @@ _HOME = {
         "straight_through",
     ),
     "qcli.quantization.planner": ("make_plan",),
-    "qcli.quantization.quantizer": ("Quantizer", "TensorInfo"),
+    "qcli.quantization.quantizer": ("ParameterDefaults", "Quantizer", "TensorInfo"),
     "qcli.quantization.surgery": ("bake", "quantize"),
     "qcli.recipe.schedule": ("Progress", "Schedule"),
     "qcli.recipe.value_space": ("VALUE_SPACE_SCHEMA", "expand_value_space"),
