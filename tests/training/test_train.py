@@ -352,7 +352,7 @@ def same_weights(one, two):
     )
 
 
-def wait_for(path, seconds=60):
+def wait_for(path, seconds=120):
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not appear"
