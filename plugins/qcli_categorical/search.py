@@ -27,7 +27,7 @@ class CategoricalSearch(Quantizer):
     Starts at: uniform: log(1/K) + 1e-5 U(-1/2, 1/2); normal: N(0, 2 / fan_out);
                pretrained: A_j = -confidence * (w/c - v_j)^2, c the factor on the space that fits
                the weight best
-    Source:    Yang et al., NeurIPS 2020, arXiv:2009.08695, eq. 3-6 (soft); the hard form with
+    Source:    Yang et al., NeurIPS 2020, arXiv:2009.08695 (soft); the hard form with
                its defaults: DNN-weight-search (T = max(0.97^epoch, 1e-5))
     Differs:   the paper's linearly spaced value space is one of several forms.
     """

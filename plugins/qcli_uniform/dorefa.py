@@ -14,14 +14,14 @@ class DoReFa(Quantizer):
     """DoReFa-Net.
 
     Forward:   weights, k >= 2 bits: 2 * rne(N * r) / N - 1, r = tanh(w) / (2 M) + 1/2,
-               M = max|tanh(w)| of the layer, N = 2^k - 1 (eq. 9);
-               weights, 1 bit: sgn(w) * E, E = mean|w| of the layer, sgn(0) = 1 (eq. 7);
-               activations: rne(N * clip(x, 0, 1)) / N (eq. 10-11)
+               M = max|tanh(w)| of the layer, N = 2^k - 1;
+               weights, 1 bit: sgn(w) * E, E = mean|w| of the layer, sgn(0) = 1;
+               activations: rne(N * clip(x, 0, 1)) / N
     Backward:  weights, k >= 2: dq/dw = (1 - tanh(w)^2) / M, and through M to the largest weight;
                1 bit: 1; activations: 1 where 0 <= x <= 1, else 0
     Learned:   nothing
     Starts at: the weights at hand
-    Source:    Zhou et al., 2016, arXiv:1606.06160; eq. 5 is the quantizer of [0, 1]
+    Source:    Zhou et al., 2016, arXiv:1606.06160
     """
 
     magnitude: Tensor
@@ -35,7 +35,7 @@ class DoReFa(Quantizer):
         self.binary = self.is_weight and bits == 1
         self.top = (1 << bits) - 1
         self.gradient_through_max = gradient_through_max
-        # E of eq. 7: kept beside the latent, so that the codebook is known without it.
+        # E: kept beside the latent, so that the codebook is known without it.
         self.register_buffer("magnitude", torch.ones(()))
         self.register_buffer("step", torch.tensor(1 / self.top), persistent=False)
 

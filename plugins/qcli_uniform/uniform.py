@@ -19,7 +19,7 @@ class Uniform(Quantizer):
     Backward:  dq/dx = 1 inside the range, else 0; the step is a constant
     Learned:   nothing
     Starts at: the weight at hand; for inputs and outputs, the calibration batches
-    Source:    Jacob et al., CVPR 2018, arXiv:1712.05877, section 3.1
+    Source:    Jacob et al., CVPR 2018, arXiv:1712.05877
     Differs:   a weight's limits follow it after every step; those of inputs follow the batches
                seen by all processes, averaged with `momentum` once per step (`ema`), or stay as
                calibrated (`minmax`).

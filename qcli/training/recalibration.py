@@ -21,7 +21,7 @@ def recalibrated(model: nn.Module, batches: Iterable[Tensor]) -> Iterator[None]:
     The statistics are the plain average over the batches, in train mode of the norms and eval
     mode of everything else, on training images alone.
 
-    Source: the released form of SLB's state batch norm, arXiv:2009.08695, section 3.3.
+    Source: the released form of SLB's state batch norm, arXiv:2009.08695.
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     kept = [{name: value.clone() for name, value in norm.named_buffers()} for norm in norms]
