@@ -60,6 +60,8 @@ def calibrate(
 def _observer(layer: str, slot: str, faults: dict[str, str]) -> Callable[..., None]:
     def observe(quantizer: Any, args: tuple[Tensor, ...]) -> None:
         quantizer.observe(args[0].detach())
+        if quantizer.rectifies or not quantizer.quantizes:
+            return
         low = float(args[0].min())
         if low < 0 <= float(quantizer.codebook().min()):
             faults[f"{layer}.{slot}"] = (

@@ -9,9 +9,7 @@ from typing import Any
 from qcli.catalog.building import build_entry
 from qcli.catalog.entries import QuantizerEntry
 from qcli.errors import PlanError, PluginError
-from qcli.quantization.quantizer import Quantizer, TensorInfo
-
-FLOAT_BITS = 32
+from qcli.quantization.quantizer import FLOAT_BITS, Quantizer, TensorInfo
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import nn
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.load import load_catalog
 from qcli.errors import PlanError
-from qcli.quantization.plan import FLOAT_BITS, LayerPlan, Plan, SlotPlan, build_quantizer
-from qcli.quantization.quantizer import TensorInfo
+from qcli.quantization.plan import LayerPlan, Plan, SlotPlan, build_quantizer
+from qcli.quantization.quantizer import FLOAT_BITS, TensorInfo
 from qcli.quantization.survey import (
     ACTIVATIONS,
     QUANTIZABLE,
@@ -191,6 +191,7 @@ class _Planner:
             layer=name,
             fed_by=self._type(self.survey.producers.get(name)),
             followed_by=self._type(self.survey.consumers.get(name)),
+            nonnegative=name in self.survey.nonnegative.get(role, ()),
             pretrained=self.pretrained,
         )
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from qcli.quantization.grid import Grid, Thresholds, find_thresholds, fit_grid
 from qcli.recipe.schedule import Progress
 
+FLOAT_BITS = 32
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -29,6 +31,8 @@ class TensorInfo:
         layer: Dotted name of the module.
         fed_by: Class name of the module that makes the layer's input, where it is known.
         followed_by: Class name of the module that takes the layer's output, where it is known.
+        nonnegative: Whether an input or output is known to hold no negative value: it comes from
+            a ReLU.
         pretrained: Whether the weights at hand were trained before.
     """
 
@@ -38,7 +42,13 @@ class TensorInfo:
     layer: str = ""
     fed_by: str | None = None
     followed_by: str | None = None
+    nonnegative: bool = False
     pretrained: bool = False
+
+    @property
+    def before_norm(self) -> bool:
+        """Whether a norm takes the layer's output, so that the scale of a weight is free."""
+        return self.followed_by is not None and "Norm" in self.followed_by
 
     def channel_shape(self) -> tuple[int, ...]:
         """The shape of one value for each output channel that broadcasts over the weight."""
@@ -70,10 +80,14 @@ class Quantizer(nn.Module):
     """
 
     #: By kind of parameter, "latent" and "quantizer": how it is trained. The recipe's groups win.
-    parameter_defaults: ClassVar[Mapping[str, ParameterDefaults]] = {
+    #: A method whose defaults depend on the layer sets it in the constructor.
+    parameter_defaults: Mapping[str, ParameterDefaults] = {
         "latent": ParameterDefaults(),
         "quantizer": ParameterDefaults(weight_decay=0.0),
     }
+    #: Whether the method cuts negative inputs to 0 on purpose, in place of a ReLU (DoReFa, PACT):
+    #: calibration refuses negative inputs of other quantizers without negative values.
+    rectifies: ClassVar[bool] = False
 
     def __init__(self, info: TensorInfo) -> None:
         super().__init__()
@@ -100,8 +114,15 @@ class Quantizer(nn.Module):
             latent: The weight's latent, which may be changed in place; None for inputs, outputs.
         """
 
+    def scale_output(self, layer: nn.Module, output: Tensor) -> Tensor:
+        """Change what a layer returns whose input this quantizes: XNOR-Net's scale of inputs."""
+        return output
+
     def codebook(self) -> Tensor:
-        """Return every value that eval mode can emit: float32 [K], or [O, K]."""
+        """Return every value that eval mode can emit: float32 [K], or [O, K].
+
+        No value at all, [0], says that nothing is quantized: 32 bits, or a stage before that.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no codebook")
 
     def codes(self, latent: Tensor) -> Tensor:
@@ -120,20 +141,26 @@ class Quantizer(nn.Module):
 
     def grid(self) -> Grid | None:
         """Return the codebook as integers times a step; None: it lies on no grid."""
-        return fit_grid(self.codebook().detach())
+        return fit_grid(self.codebook().detach()) if self.quantizes else None
 
     def thresholds(self) -> Thresholds | None:
         """Return the boundaries between codes for inputs and outputs; None for weights."""
-        if self.info.role == "weight":
+        if self.info.role == "weight" or not self.quantizes:
             return None
         device = self.codebook().device
         with torch.no_grad():
             return find_thresholds(lambda x: self.codes(x.to(device)), self.codebook().shape[-1])
 
     @property
+    def quantizes(self) -> bool:
+        """Whether there is a codebook; without one, values are float."""
+        return self.codebook().numel() > 0
+
+    @property
     def bits(self) -> int:
-        """The width of a code."""
-        return max(1, (self.codebook().shape[-1] - 1).bit_length())
+        """The width of a code; 32 for float."""
+        levels = self.codebook().shape[-1]
+        return max(1, (levels - 1).bit_length()) if levels else FLOAT_BITS
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """Observe and encode: what torch's parametrization calls when a weight is assigned."""

@@ -39,6 +39,8 @@ def quantize(model: nn.Module, plan: Plan) -> nn.Module:
         elif slot == "input":
             module.add_module(INPUT, quantizer)
             module.register_forward_pre_hook(_quantize_input)
+            if type(quantizer).scale_output is not Quantizer.scale_output:
+                module.register_forward_hook(_scale_output)
         else:
             module.add_module(OUTPUT, quantizer)
             module.register_forward_hook(_quantize_output)
@@ -55,6 +57,10 @@ def _parametrize(module: nn.Module, quantizer: Quantizer, layer: str) -> None:
 
 def _quantize_input(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return (module.input_quantizer(args[0]), *args[1:])
+
+
+def _scale_output(module: Any, args: tuple[Any, ...], output: Tensor) -> Any:
+    return module.input_quantizer.scale_output(module, output)
 
 
 def _quantize_output(module: Any, args: tuple[Any, ...], output: Tensor) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qcli.errors import PlanError
+from qcli.quantization.nonnegative import find_nonnegative
 
 QUANTIZABLE = (
     nn.Conv1d,
@@ -54,11 +55,13 @@ class Survey:
         visits: By dotted name, every module that one forward pass called.
         producers: By dotted name, the module whose output the module receives.
         consumers: By dotted name, the module that receives the module's output.
+        nonnegative: The modules whose "input" and "output" cannot be negative.
     """
 
     visits: dict[str, Visit] = field(default_factory=dict)
     producers: dict[str, str] = field(default_factory=dict)
     consumers: dict[str, str] = field(default_factory=dict)
+    nonnegative: Mapping[str, set[str]] = field(default_factory=dict)
 
     def visit(self, name: str) -> Visit:
         """Return what was seen of a module; a module that was never called has 0 calls."""
@@ -87,8 +90,10 @@ def survey_model(model: nn.Module, image_shape: tuple[int, ...]) -> Survey:
     Raises:
         PlanError: The network cannot take such an image.
     """
-    producers, consumers = _neighbors(model)
-    return Survey(_visits(model, image_shape), producers, consumers)
+    visits = _visits(model, image_shape)
+    graph = _trace(model)
+    modules = dict(model.named_modules())
+    return Survey(visits, *_neighbors(graph, modules), find_nonnegative(graph, modules))
 
 
 def _visits(model: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Visit]:
@@ -145,14 +150,19 @@ class _LeafTracer(fx.Tracer):
         return not any(True for _ in m.children())
 
 
-def _neighbors(model: nn.Module) -> tuple[dict[str, str], dict[str, str]]:
-    """Return who feeds whom; nothing where the network cannot be traced."""
+def _trace(model: nn.Module) -> fx.Graph:
+    """Return the network's graph; an empty one where it cannot be traced."""
     try:
-        graph = _LeafTracer().trace(model)
+        return _LeafTracer().trace(model)
     except Exception:
         # Tracing runs the network's own Python on proxies: anything may come out of it.
-        return {}, {}
-    modules = dict(model.named_modules())
+        return fx.Graph()
+
+
+def _neighbors(
+    graph: fx.Graph, modules: Mapping[str, nn.Module]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return who feeds whom."""
     producers: dict[str, str] = {}
     consumers: dict[str, str] = {}
     for node in graph.nodes:
@@ -164,7 +174,7 @@ def _neighbors(model: nn.Module) -> tuple[dict[str, str], dict[str, str]]:
     return producers, consumers
 
 
-def _upstream(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
+def _upstream(node: fx.Node, modules: Mapping[str, nn.Module]) -> str | None:
     source = node.all_input_nodes[0] if node.all_input_nodes else None
     while source is not None:
         if source.op == "call_module" and not isinstance(modules[str(source.target)], PASSING):

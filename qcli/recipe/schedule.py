@@ -42,9 +42,10 @@ class Schedule:
     """A number that changes while training goes on; nothing about it needs saving.
 
     Args:
-        kind: constant, linear, cosine, exponential, step, milestones or polynomial.
+        kind: constant, linear, slope, cosine, exponential, step, milestones or polynomial.
         start: The value at the beginning, before any warm-up.
-        end: Where linear, cosine and polynomial arrive (None: 0); the bound of exponential.
+        end: Where linear, cosine and polynomial arrive (None: 0); the bound of slope, exponential.
+        slope: What slope adds each time.
         factor: What exponential, step and milestones multiply by.
         every: Whether the value changes at each "step" or each "epoch".
         power: The exponent of polynomial.
@@ -58,6 +59,7 @@ class Schedule:
     kind: str = "constant"
     start: float = 0.0
     end: float | None = None
+    slope: float = 0.0
     factor: float = 1.0
     every: str = "step"
     power: float = 1.0
@@ -96,7 +98,9 @@ class Schedule:
             case "polynomial":
                 return end + (self.start - end) * math.pow(1 - fraction, self.power)
             case "exponential":
-                return self._exponential(done)
+                return self._bounded(self._after_drops(done), self.factor > 1)
+            case "slope":
+                return self._bounded(self.start + self.slope * done, self.slope > 0)
             case "step":
                 return self._after_drops(progress.epoch // self.period_epochs)
             case "milestones":
@@ -111,12 +115,11 @@ class Schedule:
         except OverflowError:
             return math.inf
 
-    def _exponential(self, done: int) -> float:
-        """Multiply `done` times; `end` bounds a shrinking value below, a growing one above."""
-        value = self._after_drops(done)
+    def _bounded(self, value: float, growing: bool) -> float:
+        """Stop at `end`: it bounds a shrinking value below, a growing one above."""
         if self.end is None:
             return value
-        return max(value, self.end) if self.factor <= 1 else min(value, self.end)
+        return min(value, self.end) if growing else max(value, self.end)
 
     def _warm_up(self, progress: Progress) -> float:
         if progress.epochs_done >= self.warm_up_epochs:

@@ -23,12 +23,20 @@ MOMENTS = (
     Progress(step=99, total_steps=100, epoch=9, total_epochs=10, seed=1),
 )
 
-_CONVOLUTION, _LINEAR = (4, 3, 3, 3), (5, 7)
+_CONVOLUTION, _LINEAR, _SINGLE = (4, 3, 3, 3), (5, 7), (1, 1)
+_DEPTHWISE, _GROUPED = (6, 1, 3, 3), (4, 2, 3, 3)
 # By slot: the shape of a weight, or of one sample, and the channel axis.
 _SHAPES: Mapping[str, tuple[tuple[tuple[int, ...], int], ...]] = {
-    "weight": ((_CONVOLUTION, 0), (_LINEAR, 0), (_CONVOLUTION, 1)),
-    "input": (((3, 4, 4), 1), ((7,), 1)),
-    "output": (((3, 4, 4), 1), ((7,), 1)),
+    "weight": (
+        (_CONVOLUTION, 0),
+        (_LINEAR, 0),
+        (_CONVOLUTION, 1),
+        (_DEPTHWISE, 0),
+        (_GROUPED, 0),
+        (_SINGLE, 0),
+    ),
+    "input": (((3, 4, 4), 1), ((7,), 1), ((1,), 1)),
+    "output": (((3, 4, 4), 1), ((7,), 1), ((1,), 1)),
 }
 _KINDS = ("normal", "all zero", "constant", "tiny", "huge")
 

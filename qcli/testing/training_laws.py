@@ -25,7 +25,9 @@ def passes_gradients(case: Case) -> Iterator[str]:
             yield f"{name} gets no gradient"
         elif not each.grad.isfinite().all():
             yield f"the gradient of {name} has NaN or infinite values"
-    if case.kind == "normal" and latent.grad is not None and not latent.grad.any():
+    # One or two numbers can lie where the true gradient is 0.
+    typical = case.kind == "normal" and case.tensor.numel() > 2
+    if typical and latent.grad is not None and not latent.grad.any():
         yield "the gradient of the latent is 0 everywhere"
 
 

@@ -46,6 +46,8 @@ def has_codebook(case: Case) -> Iterator[str]:
     channels = case.info.shape[case.info.channel_axis] if case.info.role == "weight" else None
     if book.dtype != torch.float32:
         yield f"a codebook of {book.dtype}"
+    if not quantizer.quantizes:
+        return
     if book.dim() not in (1, 2) or (book.dim() == 2 and len(book) != channels):
         yield f"a codebook of shape {tuple(book.shape)}"
     if not book.isfinite().all():
@@ -55,7 +57,8 @@ def has_codebook(case: Case) -> Iterator[str]:
 def stays_in_codebook(case: Case) -> Iterator[str]:
     """Every value that eval mode emits is in codebook(), bit for bit."""
     quantizer, latent = case.start()
-    yield from _strangers(quantizer, evaluate(quantizer, latent), case)
+    if quantizer.quantizes:
+        yield from _strangers(quantizer, evaluate(quantizer, latent), case)
 
 
 def _strangers(quantizer: Quantizer, result: Tensor, case: Case) -> Iterator[str]:
@@ -72,6 +75,8 @@ def _strangers(quantizer: Quantizer, result: Tensor, case: Case) -> Iterator[str
 def has_codes(case: Case) -> Iterator[str]:
     """codes() is int32, of the quantized shape, within 0..K-1."""
     quantizer, latent = case.start()
+    if not quantizer.quantizes:
+        return
     with torch.no_grad():
         codes = quantizer.eval().codes(latent)
     levels = quantizer.codebook().shape[-1]
@@ -86,6 +91,8 @@ def has_codes(case: Case) -> Iterator[str]:
 def decodes_exactly(case: Case) -> Iterator[str]:
     """decode(codes(x)) is what eval mode emits, bit for bit, rounded once to the latent's dtype."""
     quantizer, latent = case.start()
+    if not quantizer.quantizes:
+        return
     for dtype in (torch.float32, torch.bfloat16):
         given = latent.to(dtype)
         emitted = evaluate(quantizer, given)

@@ -32,6 +32,19 @@ def make(value):
             id="linear up, by epochs",
         ),
         pytest.param(
+            {"kind": "slope", "start": 5, "slope": 5}, [5, 5, 10, 15, 20], id="slope, by epochs"
+        ),
+        pytest.param(
+            {"kind": "slope", "start": 5, "slope": 5, "end": 12},
+            [5, 5, 10, 12, 12],
+            id="slope with a cap",
+        ),
+        pytest.param(
+            {"kind": "slope", "start": 1, "slope": -0.25, "end": 0, "every": "step"},
+            [1, 0, 0, 0, 0],
+            id="falling slope, by steps",
+        ),
+        pytest.param(
             {"kind": "cosine", "start": 0.1},
             [0.1, 0.09045084971874737, 0.08535533905932738, 0.05, 0.0006155829702431115],
             id="cosine",

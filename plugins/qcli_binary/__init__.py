@@ -1,0 +1,13 @@
+"""Binary and ternary networks: one or two bits for each weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qcli import QuantizerEntry, hookimpl
+
+
+@hookimpl
+def qcli_register_quantizers() -> Iterable[QuantizerEntry]:
+    """Offer nothing yet."""
+    return []
