@@ -94,11 +94,26 @@ def _relations(document: Document) -> Iterator[str]:
     if value["optimizer"].get("nesterov") and not value["optimizer"]["momentum"]:
         text = "found true without momentum, allowed: with a momentum above 0"
         yield fault(document, ("optimizer", "nesterov"), text)
+    yield from _idle_options(document, value)
     constants = value["normalize"]
     if isinstance(constants, dict) and len(constants["mean"]) != len(constants["std"]):
         lengths = " and ".join(f"{len(constants[key])} in {key}" for key in ("mean", "std"))
         text = f"found {lengths}, allowed: one number in each for every channel"
         yield fault(document, ("normalize",), text)
+
+
+def _idle_options(document: Document, value: Mapping[str, Any]) -> Iterator[str]:
+    """Yield options that another option leaves without effect."""
+    if value["loss"] != "cross_entropy" and value["label_smoothing"]:
+        text = f"found {value['label_smoothing']}, which belongs to the cross-entropy; remove it"
+        yield fault(document, ("label_smoothing",), text)
+    if value["clip_gradient_at"] != "latent" and value["clip_gradient_norm"] is None:
+        text = "nothing is cut; set clip_gradient_norm too, such as 5"
+        yield fault(document, ("clip_gradient_at",), text)
+    for role, group in value["optimizer"]["groups"].items():
+        if "lr" in group and "lr_factor" in group:
+            text = "found lr and lr_factor, allowed: one of them"
+            yield fault(document, ("optimizer", "groups", role), text)
 
 
 def _undivided(parts: int, batch_size: int) -> str:

@@ -19,12 +19,14 @@ class OptimizerRecipe:
             weight decay.
         weight_decay: L2 penalty for the roles weight, latent and norm_bias.
         groups: By role, `weight_decay` and `lr_factor` where they differ.
+        schedules: By role, the learning rate where it has one of its own.
     """
 
     name: str
     options: Mapping[str, Any]
     weight_decay: float
     groups: Mapping[str, Mapping[str, float]]
+    schedules: Mapping[str, Schedule]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,10 @@ class TrainingRecipe:
     precision: str
     lr: Schedule
     optimizer: OptimizerRecipe
+    loss: str
+    freeze: tuple[str, ...]
     clip_gradient_norm: float | None
+    clip_gradient_at: str
     label_smoothing: float
     compile: bool
     channels_last: bool
@@ -66,16 +71,19 @@ class TrainingRecipe:
         about = {"$schema", "source", "note", "reported", "architecture", "dataset"}
         fields = {key: part for key, part in value.items() if key not in about}
         fields["lr"] = Schedule.from_json(fields["lr"])
-        fields["augment"] = tuple(fields["augment"])
+        fields |= {key: tuple(fields[key]) for key in ("augment", "freeze")}
         fields["optimizer"] = _optimizer(fields["optimizer"])
         return cls(**fields, document=value)
 
 
 def _optimizer(value: Mapping[str, Any]) -> OptimizerRecipe:
     options = dict(value)
+    groups = {role: dict(group) for role, group in options.pop("groups").items()}
+    schedules = {role: group.pop("lr") for role, group in groups.items() if "lr" in group}
     return OptimizerRecipe(
         name=options.pop("name"),
         weight_decay=options.pop("weight_decay"),
-        groups=options.pop("groups"),
+        groups=groups,
+        schedules={role: Schedule.from_json(value) for role, value in schedules.items()},
         options=options,
     )

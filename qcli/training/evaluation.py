@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import cross_entropy
 from torch.nn.utils import parametrize
 
 from qcli.errors import RunError
 from qcli.quantization.ops import all_reduce_sum
 from qcli.training.batches import EvaluationBatches
+from qcli.training.loss import Loss
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Metrics:
     """What was measured over a set of images.
 
     Args:
-        loss: Mean cross-entropy; of training steps, with the recipe's label smoothing.
+        loss: Mean of the recipe's loss; of training steps, with its label smoothing.
         top1: Share of images whose likeliest class is right, 0..1.
         top5: Share of images whose class is among the five likeliest, 0..1.
         count: Images seen, by all processes.
@@ -92,8 +93,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def evaluate(model: nn.Module, batches: EvaluationBatches, device: torch.device) -> Metrics:
+def evaluate(
+    model: nn.Module, batches: EvaluationBatches, device: torch.device, loss: Loss = cross_entropy
+) -> Metrics:
     """Measure a network on a test or validation set, over all processes.
+
+    Args:
+        model: The network.
+        batches: The images.
+        device: Where the network is.
+        loss: Of scores and labels, a mean over images.
 
     Raises:
         RunError: Not every image was counted exactly once.
@@ -102,7 +111,7 @@ def evaluate(model: nn.Module, batches: EvaluationBatches, device: torch.device)
     with evaluating(model):
         for batch in batches:
             logits = model(batch.images).float()
-            tally.add(logits, batch.labels, functional.cross_entropy(logits, batch.labels))
+            tally.add(logits, batch.labels, loss(logits, batch.labels))
     metrics = tally.read()
     if metrics.count != batches.num_images:
         raise RunError(f"evaluated {metrics.count} images, but the set has {batches.num_images}")

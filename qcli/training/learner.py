@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from qcli.errors import RunError
 from qcli.quantization.quantizer import Quantizer
@@ -18,8 +17,10 @@ from qcli.quantization.surgery import latents, quantizers
 from qcli.recipe.schedule import Progress
 from qcli.recipe.training import TrainingRecipe
 from qcli.training.batches import MicroBatch
+from qcli.training.clipping import Clipping
 from qcli.training.diagnosis import find_first_non_finite
 from qcli.training.evaluation import Tally
+from qcli.training.loss import Loss, training_loss
 from qcli.training.optimizer import make_optimizer, set_learning_rate
 
 
@@ -33,6 +34,8 @@ class Learner:
         forward: What training calls: the network, perhaps wrapped for processes and compiled.
         optimizer: Over the network's parameters.
         recipe: How it is trained.
+        loss: Of scores and labels.
+        clipping: Cuts the gradient, where the recipe asks for it.
         served: Every quantizer, with its latent where it serves a weight.
     """
 
@@ -41,6 +44,8 @@ class Learner:
     forward: Any
     optimizer: Any
     recipe: TrainingRecipe
+    loss: Loss
+    clipping: Clipping | None
     served: tuple[tuple[Quantizer, nn.Parameter | None], ...]
 
     def step(self, batches: Sequence[MicroBatch], progress: Progress, tally: Tally) -> None:
@@ -55,7 +60,7 @@ class Learner:
             RunError: On the CPU, at once: the loss is not finite. On other devices, whose numbers
                 are not read at each step, `stop_if_not_finite` finds out later.
         """
-        set_learning_rate(self.optimizer, self.recipe.lr.at(progress))
+        set_learning_rate(self.optimizer, self.recipe, progress)
         for quantizer, _ in self.served:
             quantizer.on_progress(progress)
         for number, batch in enumerate(batches, 1):
@@ -66,17 +71,15 @@ class Learner:
 
     def _backward(self, batch: MicroBatch, tally: Tally) -> None:
         logits = self.forward(batch.images).float()
-        smoothing = self.recipe.label_smoothing
-        loss = functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+        loss = self.loss(logits, batch.labels)
         if loss.device.type == "cpu":
             self.stop_if_not_finite(loss, batch)
         tally.add(logits, batch.labels, loss)
         self.accelerator.backward(loss * batch.weight)
 
     def _update(self) -> None:
-        if self.recipe.clip_gradient_norm is not None:
-            parameters = self.network.parameters()
-            self.accelerator.clip_grad_norm_(parameters, self.recipe.clip_gradient_norm)
+        if self.clipping is not None:
+            self.clipping.clip()
         self.optimizer.step()
         self.optimizer.zero_grad()
         if not self.accelerator.optimizer_step_was_skipped:
@@ -103,4 +106,7 @@ def make_learner(accelerator: Accelerator, model: nn.Module, recipe: TrainingRec
     latent_of = latents(network)
     served = tuple((each, latent_of.get(each)) for _, _, each in quantizers(network))
     forward = torch.compile(prepared) if recipe.compile else prepared
-    return Learner(accelerator, network, forward, optimizer, recipe, served)
+    limit = recipe.clip_gradient_norm
+    clipping = Clipping(accelerator, network, limit, recipe.clip_gradient_at) if limit else None
+    loss = training_loss(recipe)
+    return Learner(accelerator, network, forward, optimizer, recipe, loss, clipping, served)

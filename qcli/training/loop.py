@@ -20,6 +20,7 @@ from qcli.training.data import Data
 from qcli.training.evaluation import Metrics, Tally, evaluate
 from qcli.training.interruption import Interruption
 from qcli.training.learner import Learner
+from qcli.training.loss import evaluation_loss
 from qcli.training.position import Position
 from qcli.training.recalibration import recalibrated, share_buffers
 from qcli.training.run_directory import RunDirectory
@@ -173,7 +174,9 @@ class Loop:
             yield
 
     def _evaluate(self) -> Metrics:
-        return evaluate(self.learner.network, self.data.selection, self.device)
+        return evaluate(
+            self.learner.network, self.data.selection, self.device, evaluation_loss(self.recipe)
+        )
 
     def _row(
         self, position: Position, train: Metrics, val: Metrics, val_seconds: float

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from qcli.quantization.roles import ROLES, RoledParameter, assign_roles
-from qcli.recipe.training import OptimizerRecipe
+from qcli.recipe.schedule import Progress
+from qcli.recipe.training import OptimizerRecipe, TrainingRecipe
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -64,7 +65,10 @@ def parameter_groups(
     ]
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Write the scheduled learning rate into every group, times the group's factor."""
+def set_learning_rate(
+    optimizer: torch.optim.Optimizer, recipe: TrainingRecipe, progress: Progress
+) -> None:
+    """Write the learning rate of its role into every group, times the group's factor."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["lr_factor"]
+        schedule = recipe.optimizer.schedules.get(group["role"], recipe.lr)
+        group["lr"] = schedule.at(progress) * group["lr_factor"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from qcli.training.batches import Process
 from qcli.training.data import load_splits, make_evaluation
 from qcli.training.evaluation import Metrics, evaluate
+from qcli.training.loss import evaluation_loss
 from qcli.training.record import SessionOptions
 from qcli.training.revival import revive_run
 from qcli.training.session import open_accelerator
@@ -45,4 +46,5 @@ def evaluate_run(
     splits = load_splits(revival.setting, root)
     shape = revival.setting.image_shape
     batches = make_evaluation(splits.test, splits, plain, shape, process)
-    return evaluate(revival.model.to(accelerator.device), batches, accelerator.device)
+    model = revival.model.to(accelerator.device)
+    return evaluate(model, batches, accelerator.device, evaluation_loss(recipe))

@@ -11,6 +11,7 @@ from qcli.quantization.cost import count_cost
 from qcli.quantization.plan import Plan
 from qcli.training.evaluation import evaluate
 from qcli.training.loop import Loop
+from qcli.training.loss import evaluation_loss
 from qcli.training.position import Position
 from qcli.training.run_directory import SCHEMA_VERSION
 
@@ -54,5 +55,5 @@ def _measure_test(loop: Loop) -> dict[str, Any]:
     loop.accelerator.wait_for_everyone()
     network = loop.learner.network
     load_model(network, loop.run.path / "best.safetensors")
-    metrics = evaluate(network, loop.data.test, loop.device)
+    metrics = evaluate(network, loop.data.test, loop.device, evaluation_loss(loop.recipe))
     return {"top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}

@@ -29,6 +29,7 @@ from qcli.training.batches import Process
 from qcli.training.checkpoint import load_checkpoint
 from qcli.training.data import load_splits, make_data
 from qcli.training.division import Division
+from qcli.training.freezing import freeze
 from qcli.training.interruption import Interruption
 from qcli.training.learner import make_learner
 from qcli.training.loop import Loop, Report
@@ -91,6 +92,7 @@ def run_session(
     share_buffers(model)
     # From here on processes may draw differently: what must be alike is keyed.
     set_seed(recipe.seed, device_specific=True)
+    freeze(model, recipe.freeze)
     learner = make_learner(accelerator, model, recipe)
     run = _open_run(path, options, accelerator)
     facts = RunFacts(setting, options, assembly.plan, splits.num_classes, accelerator)

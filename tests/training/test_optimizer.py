@@ -140,8 +140,21 @@ def test_the_learning_rate_is_multiplied_by_the_factor_of_a_group(make_network, 
     optimizer = make_optimizer(make_network(), recipe, CPU)
     assert [group["lr"] for group in optimizer.param_groups] == [0, 0]
     for lr in (0.5, 0.25):
-        set_learning_rate(optimizer, lr)
+        set_learning_rate(optimizer, make_recipe(lr=lr), START)
         assert [group["lr"] for group in optimizer.param_groups] == [lr, lr / 2]
+
+
+def test_a_role_follows_its_own_schedule(make_network, make_recipe):
+    """N2D2's clip solver: the quantizers' rate falls while that of the weights stays."""
+    own = {"lr": {"kind": "linear", "start": 0.8, "end": 0}}
+    recipe = make_recipe(lr=0.1, optimizer={"name": "sgd", "groups": {"norm_bias": own}})
+    optimizer = make_optimizer(make_network(), recipe.optimizer, CPU)
+    seen = {}
+    for step in (0, 5):
+        set_learning_rate(optimizer, recipe, Progress(step, 10, step // 5, 2))
+        seen[step] = {group["role"]: group["lr"] for group in optimizer.param_groups}
+    assert seen[0] == {"weight": 0.1, "norm_bias": 0.8}
+    assert seen[5] == {"weight": 0.1, "norm_bias": 0.4}
 
 
 @pytest.mark.parametrize(
@@ -172,7 +185,7 @@ def one_gradient_of_one(make_recipe, **fields):
     optimizer = make_optimizer(layer, optimizer_recipe(make_recipe, **fields), CPU)
     values = []
     for _ in range(2):
-        set_learning_rate(optimizer, 0.1)
+        set_learning_rate(optimizer, make_recipe(lr=0.1), START)
         layer.weight.grad = torch.ones(1, 1)
         optimizer.step()
         values.append(layer.weight.item())
