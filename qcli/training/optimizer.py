@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from qcli.errors import UsageError
 from qcli.quantization.roles import ROLES, RoledParameter, assign_roles
 from qcli.recipe.schedule import Progress
 from qcli.recipe.training import OptimizerRecipe, TrainingRecipe
@@ -47,7 +48,11 @@ def parameter_groups(
     """Group parameters that are treated alike, in the order of roles.
 
     The recipe's `groups` wins, then the quantizer's own defaults, then the recipe's weight decay.
+
+    Raises:
+        UsageError: The recipe keeps a quantizer from decay whose method rests on it.
     """
+    _require_decay(parameters, recipe)
     groups: dict[tuple[str, float, float], list[nn.Parameter]] = {}
     for each in parameters:
         own = recipe.groups.get(each.role, {})
@@ -63,6 +68,19 @@ def parameter_groups(
         {"params": members, "role": role, "weight_decay": decay, "lr_factor": factor}
         for (role, decay, factor), members in ordered
     ]
+
+
+def _require_decay(parameters: Sequence[RoledParameter], recipe: OptimizerRecipe) -> None:
+    """Refuse clips without decay: the gradient alone moves PACT's in one direction, up."""
+    if recipe.groups.get("quantizer", {}).get("weight_decay") != 0 or not recipe.weight_decay:
+        return
+    for each in parameters:
+        if each.role == "quantizer" and each.defaults.weight_decay is None:
+            raise UsageError(
+                f"{each.name} must decay, or it never shrinks, but the recipe's "
+                "/optimizer/groups/quantizer/weight_decay is 0; remove it, or write "
+                f"{recipe.weight_decay:g}"
+            )
 
 
 def set_learning_rate(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from qcli.errors import UsageError
 from qcli.quantization.quantizer import ParameterDefaults, Quantizer
 from qcli.quantization.roles import RoledParameter, assign_roles
 from qcli.recipe.schedule import Progress
@@ -133,6 +134,26 @@ def test_what_a_quantizer_asks_for_reaches_its_parameters(make_network, quantize
     groups = named_groups(network, parameter_groups(assign_roles(network), recipe))
     assert groups["quantizer"][1:] == (0.75, 0.5)
     assert groups["latent"][1:] == (0.25, 1.0)
+
+
+class Clip(Slow):
+    """Decays like weights, as PACT's clip."""
+
+    parameter_defaults: ClassVar = {"quantizer": ParameterDefaults(weight_decay=None)}
+
+
+def test_a_clip_that_must_decay_is_not_kept_from_it(make_network, quantize_by, make_recipe):
+    network = quantize_by(make_network(), (3, 6, 6), {"weight": {"quantizer": "own"}}, own=Clip)
+    roles = assign_roles(network)
+    freed = {"quantizer": {"weight_decay": 0}}
+    with pytest.raises(UsageError, match=r"must decay, or it never shrinks.*write 0.25"):
+        parameter_groups(roles, optimizer_recipe(make_recipe, weight_decay=0.25, groups=freed))
+    decayed = named_groups(
+        network, parameter_groups(roles, optimizer_recipe(make_recipe, weight_decay=0.25))
+    )
+    assert decayed["quantizer"][1] == 0.25
+    # A recipe without any decay, as N2D2's for LeNet, says so by itself.
+    assert parameter_groups(roles, optimizer_recipe(make_recipe, groups=freed))
 
 
 def test_the_learning_rate_is_multiplied_by_the_factor_of_a_group(make_network, make_recipe):
