@@ -10,13 +10,16 @@ import shlex
 import subprocess
 import sys
 import sysconfig
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import qcli
 from qcli.catalog.load import HOOKS
 from qcli.cli import cli
+from qcli.testing import LawBroken
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "PLUGINS.md").read_text("utf-8")
@@ -26,6 +29,10 @@ CONSOLES = [
     for block in re.findall(r"^```console\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 ]
 PACKAGED = next(commands for commands in CONSOLES if commands[0] == "pip install .")
+CLAMPED = (
+    "y = latent.float().clamp(min=0).minimum(self.clip); "
+    "return qcli.round_ste(y * self.top / self.clip) * (self.clip / self.top) + 0.0"
+)
 INSTALL_OPTIONS = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
 
 
@@ -54,6 +61,8 @@ def test_document_shows_every_kind_of_file() -> None:
         "qcli_mlp.py",
         "qcli_halves.py",
         "test_ternary.py",
+        "qcli_clip.py",
+        "test_clip.py",
     ]
     assert len([line for line in FILES["qcli_ternary.py"].splitlines() if line.strip()]) <= 30
 
@@ -112,6 +121,40 @@ def test_laws_hold(written: Path) -> None:
     check_quantizer(catalog.quantizer("ternary"))
     check_architecture(catalog.architecture("mlp")[0])
     check_dataset(catalog.dataset("halves"))
+
+
+def run_clip_tests(code: str, folder: Path) -> None:
+    """Run the chapter's tests against a version of its quantizer."""
+    module = types.ModuleType("qcli_clip")
+    exec(compile(code, str(folder / "qcli_clip.py"), "exec"), vars(module))
+    tests: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "qcli_clip", module)
+        exec(FILES["test_clip.py"], tests)
+    for test in (tests["test_equations"], tests["test_laws"]):
+        test()
+
+
+def test_real_method_passes(tmp_path: Path) -> None:
+    run_clip_tests(FILES["qcli_clip.py"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "error"),
+    [
+        ("return Cut.apply(latent, self.clip, self.top)", CLAMPED, AssertionError),
+        (" + 0.0)", ")", LawBroken),
+        ("self.clip.clamp_(min=", "torch.tensor(", LawBroken),
+    ],
+    ids=["clamp", "negative zero", "positivity"],
+)
+def test_real_method_is_caught_as_the_chapter_says(
+    written: str, instead: str, error: type[Exception], tmp_path: Path
+) -> None:
+    code = FILES["qcli_clip.py"]
+    assert code.count(written) == 1
+    with pytest.raises(error):
+        run_clip_tests(code.replace(written, instead), tmp_path)
 
 
 @pytest.mark.slow

@@ -83,8 +83,9 @@ class Learner:
         self.optimizer.step()
         self.optimizer.zero_grad()
         if not self.accelerator.optimizer_step_was_skipped:
-            for quantizer, latent in self.served:
-                quantizer.after_step(latent)
+            with torch.no_grad():
+                for quantizer, latent in self.served:
+                    quantizer.after_step(latent)
 
     def stop_if_not_finite(self, loss: Tensor, batch: MicroBatch) -> None:
         """Raise RunError, naming the layer, where a loss is not finite."""
