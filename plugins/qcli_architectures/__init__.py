@@ -8,13 +8,23 @@ from qcli import ArchitectureEntry, hookimpl
 
 Options = dict[str, dict[str, Any]]
 
-_ACTIVATION: Options = {
+_BLOCK: Options = {
     "activation": {
         "description": "The activation modules. The identity leaves the activation to a quantizer.",
         "type": "string",
         "enum": ["relu", "relu6", "hardtanh", "prelu", "identity"],
         "default": "relu",
-    }
+    },
+    "block_order": {
+        "description": (
+            "norm_last: convolution, norm, activation; norm_first: norm, convolution, activation, "
+            "pooling, so that binarized inputs come from a norm and never from a ReLU. The first "
+            "layer, and what feeds the last one, are alike in both."
+        ),
+        "type": "string",
+        "enum": ["norm_last", "norm_first"],
+        "default": "norm_last",
+    },
 }
 _STEM: Options = {
     "stem": {
@@ -65,7 +75,7 @@ def _resnet_cifar(depth: int) -> ArchitectureEntry:
         summary=f"ResNet-{depth} for small images: widths 16-32-64, shortcuts without parameters.",
         source=_RESNET_SOURCE,
         build=f"qcli_architectures.resnet_cifar:build_resnet{depth}",
-        options=_ACTIVATION,
+        options=_BLOCK,
         first_layer="conv1",
         last_layer="fc",
         default_num_classes=10,
@@ -79,7 +89,7 @@ def _resnet(depth: int) -> ArchitectureEntry:
         summary=f"ResNet-{depth} as in torchvision, whose weights it can load.",
         source=_RESNET_SOURCE,
         build=f"qcli_architectures.resnet:build_resnet{depth}",
-        options={**_ACTIVATION, **_STEM},
+        options={**_BLOCK, **_STEM},
         first_layer="conv1",
         last_layer="fc",
     )
@@ -93,14 +103,14 @@ def qcli_register_architectures() -> list[ArchitectureEntry]:
             "lenet5",
             "LeNet-5 in its wide form, 32-64-512.",
             "Li et al., Ternary Weight Networks, 2016, arXiv:1605.04711",
-            {**_ACTIVATION, **_batch_norm("after every hidden layer", default=True)},
+            {**_BLOCK, **_batch_norm("after every hidden layer", default=True)},
             last_layer="fc2",
         ),
         _lenet(
             "lenet5_caffe",
             "LeNet-5 as in Caffe, 20-50-500.",
             "Jia et al., Caffe, 2014, arXiv:1408.5093",
-            {**_ACTIVATION, **_batch_norm("after both convolutions", default=False)},
+            {**_BLOCK, **_batch_norm("after both convolutions", default=False)},
             last_layer="fc2",
         ),
         _lenet(
@@ -108,7 +118,7 @@ def qcli_register_architectures() -> list[ArchitectureEntry]:
             "LeNet-5 in its first widths, 6-16-120-84.",
             "LeCun et al., Gradient-Based Learning Applied to Document Recognition, "
             "Proceedings of the IEEE, 1998",
-            _ACTIVATION,
+            _BLOCK,
             last_layer="fc3",
         ),
         *(_resnet_cifar(depth) for depth in (20, 32, 44, 56, 110, 1202)),
@@ -119,7 +129,7 @@ def qcli_register_architectures() -> list[ArchitectureEntry]:
             source="Cai et al., HWGQ, CVPR 2017, arXiv:1702.00953; in the form of "
             "Zhang et al., LQ-Nets, ECCV 2018, arXiv:1807.10029",
             build="qcli_architectures.vgg:build_vgg_small",
-            options=_ACTIVATION,
+            options=_BLOCK,
             first_layer="conv1",
             last_layer="fc",
             default_num_classes=10,

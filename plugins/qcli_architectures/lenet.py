@@ -12,6 +12,7 @@ from __future__ import annotations
 from torch import nn
 
 from qcli_architectures.activation import make_activation
+from qcli_architectures.block_order import NORM_FIRST, make_leading_norm, require_norms
 from qcli_architectures.chain import chain_layers
 from qcli_architectures.image_shape import ImageShape, check_image_size
 
@@ -21,20 +22,24 @@ def build_lenet5(
     image_shape: ImageShape,
     *,
     activation: str = "relu",
+    block_order: str = "norm_last",
     batch_norm: bool = True,
 ) -> nn.Module:
     """Return the wide LeNet-5, 32-64-512; batch normalization replaces the bias of a convolution.
 
     Raises:
         UsageError: The images are smaller than 16 x 16.
+        ValueError: Without batch normalization there are no norms to put first.
     """
+    require_norms(block_order, batch_norm, 'leave out "batch_norm": false')
+    norm_behind_fc1 = "bn4" if block_order == NORM_FIRST else "bn3"
     area = _pooled_area("lenet5", image_shape)
     return chain_layers(
         {
-            **_make_convolutions(image_shape[0], 32, 64, activation, batch_norm),
+            **_make_convolutions(image_shape[0], 32, 64, activation, block_order, batch_norm),
             "flatten": nn.Flatten(),
             "fc1": nn.Linear(64 * area, 512),
-            "bn3": nn.BatchNorm1d(512) if batch_norm else None,
+            norm_behind_fc1: nn.BatchNorm1d(512) if batch_norm else None,
             "relu3": make_activation(activation),
             "fc2": nn.Linear(512, num_classes),
         }
@@ -46,17 +51,20 @@ def build_lenet5_caffe(
     image_shape: ImageShape,
     *,
     activation: str = "relu",
+    block_order: str = "norm_last",
     batch_norm: bool = False,
 ) -> nn.Module:
     """Return Caffe's LeNet-5, 20-50-500; only its convolutions can have batch normalization.
 
     Raises:
         UsageError: The images are smaller than 16 x 16.
+        ValueError: Without batch normalization there are no norms to put first.
     """
+    require_norms(block_order, batch_norm, 'add "batch_norm": true')
     area = _pooled_area("lenet5_caffe", image_shape)
     return chain_layers(
         {
-            **_make_convolutions(image_shape[0], 20, 50, activation, batch_norm),
+            **_make_convolutions(image_shape[0], 20, 50, activation, block_order, batch_norm),
             "flatten": nn.Flatten(),
             "fc1": nn.Linear(50 * area, 500),
             "relu3": make_activation(activation),
@@ -66,18 +74,24 @@ def build_lenet5_caffe(
 
 
 def build_lenet5_classic(
-    num_classes: int, image_shape: ImageShape, *, activation: str = "relu"
+    num_classes: int,
+    image_shape: ImageShape,
+    *,
+    activation: str = "relu",
+    block_order: str = "norm_last",
 ) -> nn.Module:
     """Return the classic LeNet-5, 6-16-120-84; images below 32 pixels get a border of 2.
 
     Raises:
         UsageError: The images are smaller than 12 x 12.
+        ValueError: It has no norms to put first.
     """
+    require_norms(block_order, batch_norm=False, advice="take lenet5, which has them")
     padding = 2 if min(image_shape[1:]) < 32 else 0
     area = _pooled_area("lenet5_classic", image_shape, padding)
     return chain_layers(
         {
-            **_make_convolutions(image_shape[0], 6, 16, activation, False, padding),
+            **_make_convolutions(image_shape[0], 6, 16, activation, block_order, False, padding),
             "flatten": nn.Flatten(),
             "fc1": nn.Linear(16 * area, 120),
             "relu3": make_activation(activation),
@@ -93,20 +107,28 @@ def _make_convolutions(
     width1: int,
     width2: int,
     activation: str,
+    block_order: str,
     batch_norm: bool,
     padding: int = 0,
 ) -> dict[str, nn.Module | None]:
+    """Return both; with the norms first, the one before the linear layer sees channels too."""
     bias = not batch_norm
-    return {
+    first = {
         "conv1": nn.Conv2d(in_channels, width1, kernel_size=5, padding=padding, bias=bias),
         "bn1": nn.BatchNorm2d(width1) if batch_norm else None,
         "relu1": make_activation(activation),
         "pool1": nn.MaxPool2d(2),
+    }
+    second = {
         "conv2": nn.Conv2d(width1, width2, kernel_size=5, bias=bias),
         "bn2": nn.BatchNorm2d(width2) if batch_norm else None,
         "relu2": make_activation(activation),
         "pool2": nn.MaxPool2d(2),
     }
+    if block_order == NORM_FIRST:
+        del second["bn2"]
+        second = {"bn2": make_leading_norm(width1), **second, "bn3": make_leading_norm(width2)}
+    return {**first, **second}
 
 
 def _pooled_area(network: str, image_shape: ImageShape, padding: int = 0) -> int:

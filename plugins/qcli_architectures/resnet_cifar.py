@@ -15,7 +15,8 @@ from qcli_architectures.activation import make_activation
 from qcli_architectures.chain import chain_layers
 from qcli_architectures.image_shape import ImageShape
 from qcli_architectures.kaiming import initialize_fan_in
-from qcli_architectures.residual_block import BasicBlock, conv3x3, make_stage
+from qcli_architectures.norm_first_block import BASIC_BLOCKS, make_end
+from qcli_architectures.residual_block import conv3x3, make_stage
 
 
 class ZeroPadShortcut(nn.Module):
@@ -39,51 +40,75 @@ class ZeroPadShortcut(nn.Module):
 
 
 def build_resnet20(
-    num_classes: int, image_shape: ImageShape, *, activation: str = "relu"
+    num_classes: int,
+    image_shape: ImageShape,
+    *,
+    activation: str = "relu",
+    block_order: str = "norm_last",
 ) -> nn.Module:
     """Return ResNet-20: 3 blocks in each stage."""
-    return _build(3, num_classes, image_shape, activation)
+    return _build(3, num_classes, image_shape, activation, block_order)
 
 
 def build_resnet32(
-    num_classes: int, image_shape: ImageShape, *, activation: str = "relu"
+    num_classes: int,
+    image_shape: ImageShape,
+    *,
+    activation: str = "relu",
+    block_order: str = "norm_last",
 ) -> nn.Module:
     """Return ResNet-32: 5 blocks in each stage."""
-    return _build(5, num_classes, image_shape, activation)
+    return _build(5, num_classes, image_shape, activation, block_order)
 
 
 def build_resnet44(
-    num_classes: int, image_shape: ImageShape, *, activation: str = "relu"
+    num_classes: int,
+    image_shape: ImageShape,
+    *,
+    activation: str = "relu",
+    block_order: str = "norm_last",
 ) -> nn.Module:
     """Return ResNet-44: 7 blocks in each stage."""
-    return _build(7, num_classes, image_shape, activation)
+    return _build(7, num_classes, image_shape, activation, block_order)
 
 
 def build_resnet56(
-    num_classes: int, image_shape: ImageShape, *, activation: str = "relu"
+    num_classes: int,
+    image_shape: ImageShape,
+    *,
+    activation: str = "relu",
+    block_order: str = "norm_last",
 ) -> nn.Module:
     """Return ResNet-56: 9 blocks in each stage."""
-    return _build(9, num_classes, image_shape, activation)
+    return _build(9, num_classes, image_shape, activation, block_order)
 
 
 def build_resnet110(
-    num_classes: int, image_shape: ImageShape, *, activation: str = "relu"
+    num_classes: int,
+    image_shape: ImageShape,
+    *,
+    activation: str = "relu",
+    block_order: str = "norm_last",
 ) -> nn.Module:
     """Return ResNet-110: 18 blocks in each stage."""
-    return _build(18, num_classes, image_shape, activation)
+    return _build(18, num_classes, image_shape, activation, block_order)
 
 
 def build_resnet1202(
-    num_classes: int, image_shape: ImageShape, *, activation: str = "relu"
+    num_classes: int,
+    image_shape: ImageShape,
+    *,
+    activation: str = "relu",
+    block_order: str = "norm_last",
 ) -> nn.Module:
     """Return ResNet-1202: 200 blocks in each stage."""
-    return _build(200, num_classes, image_shape, activation)
+    return _build(200, num_classes, image_shape, activation, block_order)
 
 
 def _build(
-    num_blocks: int, num_classes: int, image_shape: ImageShape, activation: str
+    num_blocks: int, num_classes: int, image_shape: ImageShape, activation: str, block_order: str
 ) -> nn.Module:
-    block = partial(BasicBlock, shortcut=ZeroPadShortcut, activation=activation)
+    block = partial(BASIC_BLOCKS[block_order], shortcut=ZeroPadShortcut, activation=activation)
     network = chain_layers(
         {
             "conv1": conv3x3(image_shape[0], 16),
@@ -92,6 +117,7 @@ def _build(
             "layer1": make_stage(block, num_blocks, 16, 16, stride=1),
             "layer2": make_stage(block, num_blocks, 16, 32, stride=2),
             "layer3": make_stage(block, num_blocks, 32, 64, stride=2),
+            **make_end(block_order, 64, activation),
             "avgpool": nn.AdaptiveAvgPool2d(1),
             "flatten": nn.Flatten(),
             "fc": nn.Linear(64, num_classes),

@@ -9,7 +9,7 @@ from typing import Any
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, Shape
 from qcli.errors import RecipeError, UsageError
-from qcli.recipe.checking import fill_defaults, load_schema, options_schema
+from qcli.recipe.checking import fault, fill_defaults, load_schema, options_schema
 from qcli.recipe.checks import Findings, check_options, check_recipe
 from qcli.recipe.document import Document, read_document
 from qcli.recipe.flags import apply_layer_flags, apply_overrides
@@ -135,7 +135,7 @@ def _resolve(
     if name is None:
         raise UsageError("no network is named: give -a ARCHITECTURE")
     entry, member = catalog.architecture(name)
-    options = _network_options(entry, given, quantization)
+    options = _network_options(entry, name, given, quantization)
     dataset_value = training.value["dataset"] if training else {"name": request.dataset}
     dataset = catalog.dataset(dataset_value["name"]) if dataset_value["name"] else None
     dataset_options = _filled(dataset_value, dataset.options) if dataset else {}
@@ -180,14 +180,26 @@ def read_quantization(
 
 
 def _network_options(
-    entry: ArchitectureEntry, given: Mapping[str, Any], quantization: Document | None
+    entry: ArchitectureEntry, name: str, given: Mapping[str, Any], quantization: Document | None
 ) -> dict[str, Any]:
     """Return the network's options: the training recipe's, under those that the method requires."""
     required: Mapping[str, Any] = {}
     if quantization and "architecture_options" in quantization.value:
-        Findings(check_options(quantization, "architecture_options", entry.options)).raise_any()
+        Findings(_unmet(quantization, entry, name)).raise_any()
         required = quantization.value["architecture_options"]
     return _filled({**given, **required}, entry.options)
+
+
+def _unmet(quantization: Document, entry: ArchitectureEntry, name: str) -> list[str]:
+    """Return the faults of the options that a method requires of a network."""
+    part = "architecture_options"
+    if entry.options:
+        return check_options(quantization, part, entry.options)
+    text = (
+        f"the method requires it, but {name} has no options; choose another network: "
+        "run `qcli list architectures`"
+    )
+    return [fault(quantization, (part, key), text) for key in quantization.value[part]]
 
 
 def _filled(value: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,7 +122,18 @@ def test_options_that_the_method_requires_win(resolve):
     required = quantization(architecture_options={"batch_norm": False})
     assert resolve(TRAINING, required).architecture_options["batch_norm"] is False
     assert faults_of(resolve, TRAINING, quantization(architecture_options={"stem": "cifar"})) == [
-        "quant.json: /architecture_options/stem: unknown key; allowed: activation, batch_norm"
+        "quant.json: /architecture_options/stem: unknown key; "
+        "allowed: activation, block_order, batch_norm"
+    ]
+
+
+def test_a_network_without_options_cannot_have_what_a_method_requires(resolve):
+    required = quantization(architecture_options={"activation": "hardtanh", "stem": "cifar"})
+    name = "torchvision:resnet18"
+    assert faults_of(resolve, TRAINING, required, architecture=name) == [
+        f"quant.json: /architecture_options/{key}: the method requires it, but {name} has no "
+        "options; choose another network: run `qcli list architectures`"
+        for key in ("activation", "stem")
     ]
 
 
