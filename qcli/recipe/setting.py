@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,6 +188,7 @@ def _network_options(
     if quantization and "architecture_options" in quantization.value:
         Findings(_unmet(quantization, entry, name)).raise_any()
         required = quantization.value["architecture_options"]
+        Findings(list(_contradictions(quantization, given, required))).raise_any()
     return _filled({**given, **required}, entry.options)
 
 
@@ -200,6 +202,19 @@ def _unmet(quantization: Document, entry: ArchitectureEntry, name: str) -> list[
         "run `qcli list architectures`"
     )
     return [fault(quantization, (part, key), text) for key in quantization.value[part]]
+
+
+def _contradictions(
+    quantization: Document, given: Mapping[str, Any], required: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield the options for which a training recipe says something else than the method."""
+    for key, wanted in required.items():
+        if given.get(key, wanted) != wanted:
+            text = (
+                f"the method requires {json.dumps(wanted)}, the training recipe says "
+                f"{json.dumps(given[key])}; remove one of them"
+            )
+            yield fault(quantization, ("architecture_options", key), text)
 
 
 def _filled(value: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

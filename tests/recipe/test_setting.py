@@ -121,6 +121,13 @@ def test_a_family_takes_its_member(resolve):
 def test_options_that_the_method_requires_win(resolve):
     required = quantization(architecture_options={"batch_norm": False})
     assert resolve(TRAINING, required).architecture_options["batch_norm"] is False
+    other = {"architecture": {"name": "lenet5", "batch_norm": True}}
+    assert faults_of(resolve, TRAINING | other, required) == [
+        "quant.json: /architecture_options/batch_norm: the method requires false, "
+        "the training recipe says true; remove one of them"
+    ]
+    same = {"architecture": {"name": "lenet5", "batch_norm": False}}
+    assert resolve(TRAINING | same, required).architecture_options["batch_norm"] is False
     assert faults_of(resolve, TRAINING, quantization(architecture_options={"stem": "cifar"})) == [
         "quant.json: /architecture_options/stem: unknown key; "
         "allowed: activation, block_order, batch_norm"
