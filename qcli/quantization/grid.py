@@ -16,7 +16,7 @@ class Grid:
     """A codebook as integers: value = (integers - zero_point) * step, exact in float32.
 
     Args:
-        step: float32, 0-d or [O].
+        step: float32, 0-d or [O]; 0 for a channel whose every value is 0.
         integers: int32 [K], in the order of the codes.
         zero_point: int32, 0-d: the integer that stands for 0.
     """
@@ -45,11 +45,15 @@ def fit_grid(values: Tensor) -> Grid | None:
     if values.dim() == 1:
         found = _fit_row(values)
         return Grid(*found, zero) if found else None
-    rows = [_fit_row(row) for row in values]
-    fits = [row for row in rows if row]
-    if len(fits) < len(rows) or any(not torch.equal(fit[1], fits[0][1]) for fit in fits):
+    alive = values.any(1)
+    fits = [_fit_row(row) for row in (values[alive] if alive.any() else values[:1])]
+    found = [fit for fit in fits if fit]
+    if len(found) < len(fits) or any(not torch.equal(fit[1], found[0][1]) for fit in found):
         return None
-    return Grid(torch.stack([step for step, _ in fits]), fits[0][1], zero)
+    # A channel of zeros lies on every grid.
+    steps = torch.zeros(len(values), device=values.device)
+    steps[alive] = torch.stack([step for step, _ in found])[: int(alive.sum())]
+    return Grid(steps, found[0][1], zero)
 
 
 def _fit_row(values: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -49,6 +49,15 @@ def test_fit_grid_refuses_what_lies_on_no_grid(values: list[float]) -> None:
     assert fit_grid(torch.tensor(values)) is None
 
 
+@pytest.mark.parametrize("values", [[[0, 0, 0], [-3, 0, 3], [-0.5, 0, 0.5]], [[0, 0], [0, 0]]])
+def test_fit_grid_lets_a_channel_of_zeros_share_the_integers(values: list[list[float]]) -> None:
+    book = torch.tensor(values, dtype=torch.float32)
+    grid = fit_grid(book)
+    assert grid is not None
+    assert torch.equal(grid.values(), book)
+    assert [step == 0 for step in grid.step.tolist()] == [not any(row) for row in values]
+
+
 def test_fit_grid_finds_the_multiples_of_any_step() -> None:
     steps = torch.rand(500, generator=torch.Generator().manual_seed(0))
     for step in steps:
