@@ -62,4 +62,31 @@ SEARCH_OPTIONS: dict[str, dict[str, Any]] = {
         "enum": ["none", "tensor", "channel"],
         "default": "none",
     },
+    "hard_from_fraction": {
+        "description": (
+            "From this fraction of training the choice is final: training uses the likeliest "
+            "value, and everything but the logits trains on; 1: never."
+        ),
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "default": 1.0,
+    },
+    "growth_fractions": {
+        "description": (
+            "Fractions of training, one for each bit of the value space but the first: one bit is "
+            "open at the beginning, and at each of them one more; none: all values from the start."
+        ),
+        "type": "array",
+        "items": {"type": "number", "minimum": 0, "maximum": 1},
+        "default": [],
+    },
+    "growth_order": {
+        "description": (
+            "Which values are open with fewer bits: spread (evenly among them) or magnitude (the "
+            "outermost ones)."
+        ),
+        "enum": ["spread", "magnitude"],
+        "default": "spread",
+    },
 }

@@ -1,13 +1,18 @@
-"""DoReFa-Net quantization of weights and activations."""
+"""DoReFa-Net quantization of weights, activations and gradients."""
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from qcli import Quantizer, TensorInfo, straight_through
+from qcli import Progress, Quantizer, TensorInfo, straight_through
+from qcli_uniform.gradient_rounding import quantize_gradient_of
+from qcli_uniform.tanh_weight import quantize_tanh, tanh_codes
+
+FLOAT_BITS = 32
 
 
 class DoReFa(Quantizer):
@@ -16,34 +21,58 @@ class DoReFa(Quantizer):
     Forward:   weights, k >= 2 bits: 2 * rne(N * r) / N - 1, r = tanh(w) / (2 M) + 1/2,
                M = max|tanh(w)| of the layer, N = 2^k - 1;
                weights, 1 bit: sgn(w) * E, E = mean|w| of the layer, sgn(0) = 1;
-               activations: rne(N * clip(x, 0, 1)) / N
+               activations: rne(N * clip(x, 0, 1)) / N; 32 bits: clip(x, 0, 1) with
+               `keep_nonlinearity`; any other tensor of 32 bits is left as it is
     Backward:  weights, k >= 2: dq/dw = (1 - tanh(w)^2) / M, and through M to the largest weight;
-               1 bit: 1; activations: 1 where 0 <= x <= 1, else 0
+               1 bit: 1; activations: 1 where 0 <= x <= 1, else 0;
+               `gradient_bits` G: the gradient g of an output becomes, sample by sample,
+               2 m * (rne(N * clip(g / (2 m) + 1/2 + u/N, 0, 1)) / N - 1/2), m = max|g|,
+               N = 2^G - 1, u from U(-1/2, 1/2) by seed, step, layer and process
     Learned:   nothing
     Starts at: the weights at hand
     Source:    Zhou et al., 2016, arXiv:1606.06160
     """
 
+    rectifies = True
     magnitude: Tensor
     step: Tensor
+    noise_seed: Tensor
 
     def __init__(
-        self, info: TensorInfo, *, bits: int = 4, gradient_through_max: bool = True
+        self,
+        info: TensorInfo,
+        *,
+        bits: int = 4,
+        gradient_through_max: bool = True,
+        gradient_bits: int = FLOAT_BITS,
+        keep_nonlinearity: bool = False,
     ) -> None:
         super().__init__(info)
+        if gradient_bits != FLOAT_BITS and info.role != "output":
+            raise ValueError('"gradient_bits" is for the output of a layer; set it there')
         self.is_weight = info.role == "weight"
+        self.is_float = bits == FLOAT_BITS
         self.binary = self.is_weight and bits == 1
         self.top = (1 << bits) - 1
         self.gradient_through_max = gradient_through_max
+        self.gradient_bits = gradient_bits
+        self.keep_nonlinearity = keep_nonlinearity
         # E: kept beside the latent, so that the codebook is known without it.
         self.register_buffer("magnitude", torch.ones(()))
         self.register_buffer("step", torch.tensor(1 / self.top), persistent=False)
+        self.register_buffer("noise_seed", torch.zeros((), dtype=torch.int64), persistent=False)
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Measure mean|w| of a 1-bit weight."""
         if self.binary:
             self.magnitude.copy_(x.float().abs().mean())
+
+    def on_progress(self, progress: Progress) -> None:
+        """Seed the noise of gradients, unlike in every process: they see unlike samples."""
+        if self.gradient_bits != FLOAT_BITS:
+            key = f"{progress.seed} {progress.step} {self.info.layer} {_rank()}"
+            self.noise_seed.fill_(zlib.crc32(key.encode()))
 
     @torch.no_grad()
     def after_step(self, latent: Tensor | None) -> None:
@@ -53,17 +82,30 @@ class DoReFa(Quantizer):
 
     def forward(self, latent: Tensor) -> Tensor:
         """Quantize a weight, or an activation."""
+        if self.gradient_bits != FLOAT_BITS:
+            latent = quantize_gradient_of(latent, self.gradient_bits, self.noise_seed)
+        return self._quantize_weight(latent) if self.is_weight else self._quantize_data(latent)
+
+    def _quantize_weight(self, latent: Tensor) -> Tensor:
+        if self.is_float:
+            return latent
         if self.binary:
             hard = torch.where(latent >= 0, self.magnitude, -self.magnitude)
             return straight_through(latent, hard.to(latent.dtype))
-        function = _QuantizeWeight if self.is_weight else _QuantizeActivation
-        arguments = (self.gradient_through_max,) if self.is_weight else ()
-        quantized: Tensor = function.apply(latent, self.top, self.step, *arguments)
+        return quantize_tanh(latent, self.top, self.step, self.gradient_through_max)
+
+    def _quantize_data(self, x: Tensor) -> Tensor:
+        if self.is_float and not self.keep_nonlinearity:
+            return x
+        top = None if self.is_float else self.top
+        quantized: Tensor = _QuantizeData.apply(x, top, self.step)
         return quantized
 
     def codebook(self) -> Tensor:
         """Return {-E, E}, the odd multiples of 1/N, or the multiples of 1/N: [K]."""
         device = self.step.device
+        if self.is_float:
+            return torch.empty(0, device=device)
         if self.binary:
             return torch.stack([-self.magnitude, self.magnitude])
         codes = torch.arange(self.top + 1, device=device).float()
@@ -74,55 +116,27 @@ class DoReFa(Quantizer):
         x = latent.float()
         if self.binary:
             return (x >= 0).int()
-        code = _weight_codes(x, self.top)[0] if self.is_weight else _codes(x.clamp(0, 1), self.top)
+        code = tanh_codes(x, self.top) if self.is_weight else _data_codes(x, self.top)
         return code.int()
 
 
-def _codes(unit: Tensor, top: int) -> Tensor:
-    return torch.round(unit * top)
+def _rank() -> int:
+    group = torch.distributed
+    return group.get_rank() if group.is_available() and group.is_initialized() else 0
 
 
-def _weight_codes(weight: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the codes, tanh(w) and its largest magnitude."""
-    bounded = torch.tanh(weight)
-    largest = bounded.abs().amax()
-    # A layer of zeros has no scale: any does.
-    largest = torch.where(largest == 0, 1.0, largest)
-    return _codes(bounded / (2 * largest) + 0.5, top), bounded, largest
+def _data_codes(x: Tensor, top: int) -> Tensor:
+    return torch.round(x.clamp(0, 1) * top)
 
 
-class _QuantizeWeight(torch.autograd.Function):
-    """Saves its input and recomputes the rest."""
-
+class _QuantizeData(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, top: int, step: Tensor, through_max: bool) -> Tensor:
-        ctx.save_for_backward(weight)
-        ctx.top = top
-        ctx.through_max = through_max
-        code = _weight_codes(weight.float(), top)[0]
-        return ((2 * code - top) * step).to(weight.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        (weight,) = ctx.saved_tensors
-        wide = gradient.float()
-        _, bounded, largest = _weight_codes(weight.float(), ctx.top)
-        by_bounded = wide / largest
-        if ctx.through_max:
-            at_max = bounded.abs() == largest
-            # Largest magnitudes that tie share the gradient, as autograd does.
-            # Dividing twice: the square of a tiny maximum is 0 in float32.
-            share = -(by_bounded * bounded).sum() / largest / at_max.sum().clamp(min=1)
-            by_bounded = by_bounded + torch.where(at_max, share * bounded.sign(), 0.0)
-        return (by_bounded * (1 - bounded**2)).to(gradient.dtype), None, None, None
-
-
-class _QuantizeActivation(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, top: int, step: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, top: int | None, step: Tensor) -> Tensor:
         ctx.save_for_backward(x)
+        wide = x.float()
+        cut = _data_codes(wide, top) * step if top else wide.clamp(0, 1)
         # Clamping keeps -0.0, which no codebook holds; adding 0.0 makes it 0.0.
-        return (_codes(x.float().clamp(0, 1), top) * step).add_(0.0).to(x.dtype)
+        return cut.add_(0.0).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:

@@ -79,6 +79,10 @@ class LSQ(Quantizer):
         """Keep the step positive: an update may have carried it across 0."""
         self._keep_positive()
 
+    def health(self, latent: Tensor | None) -> dict[str, float]:
+        """Return the smallest step, which collapses where its learning rate is too large."""
+        return {"step": float(self.step_size.detach().min())}
+
     def codebook(self) -> Tensor:
         """Return the 2^b multiples of the step: [K], or [O, K] per channel."""
         step = self.step_size.detach()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from qcli import Grid, Quantizer, TensorInfo, all_reduce_max
+from qcli import Grid, Progress, Quantizer, TensorInfo, all_reduce_max
+from qcli_uniform.affine_rounding import affine_codes, quantize_affine
+from qcli_uniform.percentile import mirrored_percentiles
 
 
 class Uniform(Quantizer):
@@ -21,8 +21,10 @@ class Uniform(Quantizer):
     Starts at: the weight at hand; for inputs and outputs, the calibration batches
     Source:    Jacob et al., CVPR 2018, arXiv:1712.05877
     Differs:   a weight's limits follow it after every step; those of inputs follow the batches
-               seen by all processes, averaged with `momentum` once per step (`ema`), or stay as
-               calibrated (`minmax`).
+               seen by all processes, averaged with `momentum` once per step (`ema`) until
+               `freeze_at_fraction`, or stay as calibrated: the outermost values (`minmax`), or
+               the mean of each batch's percentiles (`percentile`), taken from evenly spaced
+               numbers where a batch has more than 2^24.
     """
 
     low: Tensor
@@ -30,6 +32,8 @@ class Uniform(Quantizer):
     batch_low: Tensor
     batch_high: Tensor
     observed: Tensor
+    batches: Tensor
+    frozen: Tensor
 
     def __init__(
         self,
@@ -41,6 +45,8 @@ class Uniform(Quantizer):
         granularity: str = "tensor",
         observer: str = "ema",
         momentum: float = 0.9,
+        percentile: float = 99.9,
+        freeze_at_fraction: float = 1.0,
     ) -> None:
         super().__init__(info)
         if granularity == "channel" and info.role != "weight":
@@ -55,16 +61,24 @@ class Uniform(Quantizer):
         self.lo = -self.hi if narrow else 0
         self.follows = observer == "ema" and not is_weight
         self.momentum = momentum
+        self.takes_percentile = observer == "percentile" and not is_weight
+        self.percentile = percentile
+        self.freeze_at_fraction = freeze_at_fraction
         self.per_channel = granularity == "channel"
         shape = info.channel_shape() if self.per_channel else ()
         for name, start in {"low": 0.0 if not signed else -1.0, "high": 1.0}.items():
             self.register_buffer(name, torch.full(shape, start))
             self.register_buffer(f"batch_{name}", torch.zeros(shape))
         self.register_buffer("observed", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("batches", torch.zeros(()), persistent=False)
+        self.register_buffer("frozen", torch.zeros((), dtype=torch.bool), persistent=False)
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Set the limits from a weight, or widen them by a batch."""
+        if self.takes_percentile:
+            self._observe_percentiles(x.float())
+            return
         low, high = self._limits(x.float())
         if self.info.role != "weight" and bool(self.observed):
             low, high = torch.minimum(low, self.low), torch.maximum(high, self.high)
@@ -73,13 +87,24 @@ class Uniform(Quantizer):
         if self.info.role != "weight":
             self.observed.fill_(True)
 
+    def _observe_percentiles(self, x: Tensor) -> None:
+        """Average the percentiles of the batches."""
+        self.batches.add_(1)
+        low, high = mirrored_percentiles(x, self.percentile)
+        for limit, seen in ((self.low, low.clamp(max=0)), (self.high, high.clamp(min=0))):
+            limit.copy_(torch.where(self.batches > 1, limit, seen).lerp(seen, 1 / self.batches))
+        self.observed.fill_(True)
+
+    def on_progress(self, progress: Progress) -> None:
+        """Say whether the limits of inputs and outputs stay."""
+        self.frozen.fill_(progress.fraction >= self.freeze_at_fraction)
+
     def forward(self, latent: Tensor) -> Tensor:
         """Quantize; in train mode the batch's limits are gathered for the step's end."""
         if self.training and self.follows:
             self._gather(latent.detach())
         step, zero = self._step()
-        quantized: Tensor = _QuantizeUniform.apply(latent, step, zero, self.lo, self.hi)
-        return quantized
+        return quantize_affine(latent, step, zero, self.lo, self.hi)
 
     @torch.no_grad()
     def after_step(self, latent: Tensor | None) -> None:
@@ -94,7 +119,7 @@ class Uniform(Quantizer):
         low, high = all_reduce_max(torch.stack([-self.batch_low, self.batch_high]))
         for limit, seen in ((self.low, -low), (self.high, high)):
             followed = limit.lerp(seen, 1 - self.momentum)
-            limit.copy_(torch.where(seen.isfinite(), followed, limit))
+            limit.copy_(torch.where(seen.isfinite() & ~self.frozen, followed, limit))
         self.batch_low.zero_()
         self.batch_high.zero_()
 
@@ -109,7 +134,7 @@ class Uniform(Quantizer):
     def codes(self, latent: Tensor) -> Tensor:
         """Return 0 for the lowest level."""
         step, zero = self._step()
-        return (_codes(latent.float(), step, zero, self.lo, self.hi) - self.lo).int()
+        return (affine_codes(latent.float(), step, zero, self.lo, self.hi) - self.lo).int()
 
     def grid(self) -> Grid:
         """Return the levels as integers: the codes that hardware holds."""
@@ -143,25 +168,3 @@ class Uniform(Quantizer):
 def _positive(step: Tensor) -> Tensor:
     """Give a range without extent the step 1: it holds nothing but 0."""
     return torch.where(step > 0, step, 1.0)
-
-
-def _codes(x: Tensor, step: Tensor, zero: Tensor, lo: int, hi: int) -> Tensor:
-    return (torch.round(x / step) + zero).clamp(lo, hi)
-
-
-class _QuantizeUniform(torch.autograd.Function):
-    """Saves its input and recomputes the mask."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, step: Tensor, zero: Tensor, lo: int, hi: int) -> Tensor:
-        ctx.save_for_backward(x, step, zero)
-        ctx.limits = (lo, hi)
-        return ((_codes(x.float(), step, zero, lo, hi) - zero) * step).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
-        x, step, zero = ctx.saved_tensors
-        lo, hi = ctx.limits
-        place = torch.round(x.float() / step) + zero
-        inside = (place >= lo) & (place <= hi)
-        return torch.where(inside, gradient, 0.0), None, None, None, None

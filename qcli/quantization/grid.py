@@ -43,16 +43,17 @@ def fit_grid(values: Tensor) -> Grid | None:
     """
     zero = torch.zeros((), dtype=torch.int32, device=values.device)
     if values.dim() == 1:
-        found = _fit_row(values)
-        return Grid(*found, zero) if found else None
+        fit = _fit_row(values)
+        return Grid(*fit, zero) if fit else None
+    # A channel of zeros lies on every grid, with the step 0.
     alive = values.any(1)
-    fits = [_fit_row(row) for row in (values[alive] if alive.any() else values[:1])]
+    fits = [_fit_row(row) for row in (values[alive] if alive.any() else values)]
     found = [fit for fit in fits if fit]
     if len(found) < len(fits) or any(not torch.equal(fit[1], found[0][1]) for fit in found):
         return None
-    # A channel of zeros lies on every grid.
     steps = torch.zeros(len(values), device=values.device)
-    steps[alive] = torch.stack([step for step, _ in found])[: int(alive.sum())]
+    if alive.any():
+        steps[alive] = torch.stack([step for step, _ in found])
     return Grid(steps, found[0][1], zero)
 
 

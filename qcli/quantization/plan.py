@@ -28,13 +28,19 @@ class SlotPlan:
     info: TensorInfo
     bits: int
 
+    @property
+    def label(self) -> str:
+        """The quantizer with its width, for people."""
+        width = "float" if self.bits == FLOAT_BITS else f"{self.bits}b"
+        return f"{self.entry.name} {width}"
+
     def build(self) -> Quantizer:
         """Build the quantizer."""
         return build_quantizer(self.entry, self.info, self.options)
 
     def to_json(self) -> dict[str, Any]:
         """Return the slot as a recipe would write it, with its bits."""
-        return {"quantizer": self.entry.name, "bits": self.bits, **self.options}
+        return {"quantizer": self.entry.name, **self.options, "bits": self.bits}
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,11 @@ class LayerPlan:
     weights: int
     macs: int
     input_bits: int
+
+    @property
+    def has_quantized_weight(self) -> bool:
+        """Whether the weight has fewer bits than float."""
+        return self.weight_bits < FLOAT_BITS
 
     @property
     def weight_bits(self) -> int:

@@ -16,6 +16,7 @@ from qcli.quantization.plan import LayerPlan, Plan, SlotPlan, build_quantizer
 from qcli.quantization.quantizer import FLOAT_BITS, TensorInfo
 from qcli.quantization.survey import (
     ACTIVATIONS,
+    HOMOGENEOUS,
     QUANTIZABLE,
     TRANSPOSED,
     Survey,
@@ -190,10 +191,17 @@ class _Planner:
             channel_axis=int(role != "weight" or transposed),
             layer=name,
             fed_by=self._type(self.survey.producers.get(name)),
-            followed_by=self._type(self.survey.consumers.get(name)),
+            followed_by=self._type(self._follower(name)),
             nonnegative=name in self.survey.nonnegative.get(role, ()),
             pretrained=self.pretrained,
         )
+
+    def _follower(self, name: str) -> str | None:
+        """Return what takes a module's output; a norm also behind what keeps the scale."""
+        follower = beyond = self.survey.consumers.get(name)
+        while beyond and isinstance(self.modules[beyond], HOMOGENEOUS):
+            beyond = self.survey.consumers.get(beyond)
+        return beyond if beyond and "Norm" in str(self._type(beyond)) else follower
 
     def _type(self, name: str | None) -> str | None:
         return type(self.modules[name]).__name__ if name else None

@@ -30,7 +30,8 @@ class TensorInfo:
             of the channels of a sample with its batch axis.
         layer: Dotted name of the module.
         fed_by: Class name of the module that makes the layer's input, where it is known.
-        followed_by: Class name of the module that takes the layer's output, where it is known.
+        followed_by: Class name of the module that takes the layer's output, where it is known; of
+            a norm also where a pool, a ReLU or a PReLU stands between.
         nonnegative: Whether an input or output is known to hold no negative value: it comes from
             a ReLU.
         pretrained: Whether the weights at hand were trained before.
@@ -150,6 +151,17 @@ class Quantizer(nn.Module):
         device = self.codebook().device
         with torch.no_grad():
             return find_thresholds(lambda x: self.codes(x.to(device)), self.codebook().shape[-1])
+
+    def health(self, latent: Tensor | None) -> Mapping[str, float]:
+        """Return numbers worth watching while training, by name; nothing is changed or drawn.
+
+        All are recorded. Judged are `step`, `clip` and `scale`, the smallest of the layer, which
+        must stay positive, and `entropy`, 0..1, how undecided a search is, which must fall.
+
+        Args:
+            latent: The weight's latent; None for inputs, outputs.
+        """
+        return {}
 
     @property
     def quantizes(self) -> bool:

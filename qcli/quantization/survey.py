@@ -24,6 +24,8 @@ QUANTIZABLE = (
 )
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.PReLU, nn.Identity)
+# They keep the scale of what they receive.
+HOMOGENEOUS = (nn.ReLU, nn.PReLU, nn.Identity)
 # They change the place of values and not their kind: neighbors are looked for beyond them.
 PASSING = (nn.Flatten, nn.Dropout, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 
@@ -170,7 +172,8 @@ def _neighbors(
             source = _upstream(node, modules)
             if source:
                 producers[node.target] = source
-                consumers.setdefault(source, node.target)
+                if not isinstance(modules[node.target], PASSING):
+                    consumers.setdefault(source, node.target)
     return producers, consumers
 
 

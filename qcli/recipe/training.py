@@ -37,6 +37,7 @@ class TrainingRecipe:
     """
 
     name: str
+    initialization: str
     normalize: str | Mapping[str, Any]
     augment: tuple[str, ...]
     epochs: int
@@ -63,6 +64,7 @@ class TrainingRecipe:
     evaluation_resize: int | None
     workers: int | None
     checkpoint_every_minutes: float
+    health: str
     document: Mapping[str, Any]
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from qcli.quantization.finding import Finding
+    from qcli.quantization.health import Health
     from qcli.quantization.plan import Plan
     from qcli.recipe.setting import Setting
     from qcli.training.evaluation import Metrics
@@ -93,7 +95,7 @@ class TrainingReport:
         assert recipe is not None
         assert setting.dataset is not None
         layers = [row for row in plan.layers if row.weights]
-        quantized = sum(row.slots["weight"] is not None for row in layers)
+        quantized = sum(row.has_quantized_weight for row in layers)
         recipe_name = setting.quantization.name if setting.quantization else "float"
         self.note(
             f"training {setting.architecture_name} on {setting.dataset.name} with {recipe_name}: "
@@ -157,6 +159,17 @@ class TrainingReport:
             f"{row['images_per_second']:,.0f} images/s  "
             f"{format_seconds(row['train_seconds'] + row['val_seconds'])}"
         )
+
+    def warn(self, finding: Finding) -> None:
+        """Say what is sick in the network."""
+        self.note(f"warning: {finding.text}")
+
+    def end_watch(self, health: Health, findings: Sequence[Finding]) -> None:
+        """Print how the quantized layers are after training."""
+        from qcli.reporting.health import print_health
+
+        if not self.quiet:
+            print_health(health, findings, verbose=self.verbose)
 
     def close(self) -> None:
         """Take the bar off the screen."""

@@ -23,11 +23,13 @@ def make_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to stdout, as wide as it needs to be where stdout is no terminal."""
-    console = make_console(stderr=False)
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, stderr: bool = False
+) -> None:
+    """Print a table to stdout or stderr, as wide as it needs to be where that is no terminal."""
+    console = make_console(stderr=stderr)
     if not console.is_terminal:
-        console = PipeConsole(highlight=False, width=400)
+        console = PipeConsole(stderr=stderr, highlight=False, width=400)
     console.print(make_table(columns, rows))
 
 
@@ -38,7 +40,7 @@ def print_plan(plan: Plan) -> None:
     columns = ("layer", "type", "weight", "input", "output", "weights", "MACs", "because")
     print_table(columns, [_plan_row(row) for row in plan.layers])
     cost = count_cost(plan)
-    quantized = [row for row in plan.layers if row.slots["weight"]]
+    quantized = [row for row in plan.layers if row.has_quantized_weight]
     layers = sum(row.weights > 0 for row in plan.layers)
     console = make_console(stderr=False)
     lines = (
@@ -64,7 +66,7 @@ def _plan_row(row: LayerPlan) -> list[str]:
 
 def _slot(slot: SlotPlan | None, row: LayerPlan, name: str) -> str:
     if slot:
-        return f"{slot.entry.name} {slot.bits}b"
+        return slot.label
     return "float" if row.weights or name == "output" else ""
 
 

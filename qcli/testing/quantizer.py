@@ -17,6 +17,7 @@ from qcli.testing.training_laws import (
     keeps_state,
     passes_gradients,
     survives_step,
+    tells_health,
 )
 from qcli.testing.value_laws import (
     counts_thresholds,
@@ -50,6 +51,7 @@ LAWS: tuple[Law[Case], ...] = (
     is_left_alone_by_evaluation,
     survives_step,
     keeps_state,
+    tells_health,
     copies,
 )
 

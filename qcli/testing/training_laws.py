@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 
 import torch
@@ -106,6 +107,22 @@ def keeps_state(case: Case) -> Iterator[str]:
     for each in (quantizer, fresh):
         each.on_progress(MOMENTS[1])
     yield from _differences("the fresh one", quantizer, fresh, latent)
+
+
+def tells_health(case: Case) -> Iterator[str]:
+    """health() is finite numbers by name, draws nothing and changes nothing."""
+    quantizer, latent = case.start()
+    given = case.latent_for_step(latent)
+    drawn = torch.get_rng_state()
+    before = _snapshot(quantizer, latent)
+    for name, number in quantizer.health(given).items():
+        if not isinstance(number, float) or not math.isfinite(number):
+            yield f"{name} is {number!r}"
+    if not torch.equal(drawn, torch.get_rng_state()):
+        yield "it draws random numbers"
+    for name, after in _snapshot(quantizer, latent).items():
+        if not same_bits(after, before[name]):
+            yield f"it changes {name}"
 
 
 def copies(case: Case) -> Iterator[str]:

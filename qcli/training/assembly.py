@@ -17,6 +17,7 @@ from qcli.quantization.quantizer import Quantizer
 from qcli.quantization.surgery import quantize, quantizers
 from qcli.recipe.setting import Setting
 from qcli.training.initial_weights import read_weights
+from qcli.training.initialization import initialize
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def assemble(
         init_from: A run directory or a weights file; None: from scratch.
     """
     model = build_float_model(setting, num_classes)
+    if setting.training:
+        initialize(model, setting.training.initialization, setting.training.seed)
     if setting.training and setting.training.channels_last:
         # Before quantizing: torch refuses the 5-d logits of search.
         model = model.to(memory_format=torch.channels_last)

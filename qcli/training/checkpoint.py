@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import load
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from qcli.errors import RunError
 from qcli.quantization.ops import all_reduce_max
@@ -21,15 +24,22 @@ CURRENT = "checkpoint"
 BESIDE = "checkpoint.new"
 PREVIOUS = "checkpoint.old"
 POSITION = "position.json"
+CODES = "codes.safetensors"
 
 
-def save_checkpoint(accelerator: Accelerator, run: Path, position: Position) -> None:
+def save_checkpoint(
+    accelerator: Accelerator,
+    run: Path,
+    position: Position,
+    codes: Mapping[str, Tensor] | None = None,
+) -> None:
     """Save the state of every process; the previous checkpoint stays until this one is in place.
 
     Args:
         accelerator: Knows the model, the optimizer and the random states.
         run: The run directory.
         position: Where training is.
+        codes: What the health watch compares the next codes with, where it watches.
 
     Raises:
         RunError: The disk refuses it, in any process; the previous checkpoint is kept.
@@ -37,6 +47,8 @@ def save_checkpoint(accelerator: Accelerator, run: Path, position: Position) -> 
     with _agreed(accelerator, run):
         if accelerator.is_main_process:
             _make_beside(run)
+            if codes:
+                save_file(dict(codes), run / BESIDE / CODES)
     with _agreed(accelerator, run):
         accelerator.save_state(str(run / BESIDE))
     with _agreed(accelerator, run):
@@ -116,3 +128,16 @@ def load_checkpoint(accelerator: Accelerator, run: Path) -> Position:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise RunError(f"{checkpoint} is damaged or of another network: {reason}") from error
     return position
+
+
+def load_codes(run: Path) -> dict[str, Tensor]:
+    """Return the codes that the newest complete checkpoint holds, on the CPU.
+
+    Raises:
+        RunError: They are damaged.
+    """
+    file = find_checkpoint(run) / CODES
+    try:
+        return load_file(file) if file.exists() else {}
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{file} is damaged: {error}") from None

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_model
 
 from qcli.errors import Interrupted, RunError
+from qcli.quantization.finding import Finding
 from qcli.quantization.ops import all_reduce_max, all_reduce_sum
 from qcli.recipe.schedule import Progress
 from qcli.training.checkpoint import save_checkpoint
@@ -24,6 +25,7 @@ from qcli.training.loss import evaluation_loss
 from qcli.training.position import Position
 from qcli.training.recalibration import recalibrated, share_buffers
 from qcli.training.run_directory import RunDirectory
+from qcli.training.watch import make_watch
 
 # Processes agree on signals and on the clock so often: each time costs an exchange.
 STEPS_BETWEEN_AGREEMENTS = 16
@@ -44,6 +46,9 @@ class Report(Protocol):
     def end_epoch(self, row: Mapping[str, Any], is_best: bool) -> None:
         """Hear what an epoch came to."""
 
+    def warn(self, finding: Finding) -> None:
+        """Hear what is sick in the network."""
+
 
 @dataclass
 class Loop:
@@ -62,17 +67,19 @@ class Loop:
         self.device = self.accelerator.device
         self.num_steps = self.data.training.division.num_steps
         self.saved_at = time.monotonic()
+        self.watch = make_watch(self.learner)
 
     def train(self, position: Position) -> Position:
         """Train from a position to the end; return the last position.
 
         Raises:
             Interrupted: A signal came; the checkpoint is saved.
-            RunError: The loss is not finite, or the disk is full.
+            RunError: The loss is not finite, the disk is full, or a layer is sick.
         """
         while position.epoch < self.recipe.epochs:
             position = self._epoch(position)
             self.save(position)
+            self._stop_if_sick()
             if position.epoch < self.recipe.epochs:
                 self._stop_if_signalled(self._signal())
         return position
@@ -82,7 +89,8 @@ class Loop:
         self._require_finite(metrics)
         started = time.monotonic()
         with self._hard_norms():
-            selected = self._evaluate()
+            with self.watch.counting() if self.watch else nullcontext():
+                selected = self._evaluate()
             row = self._row(position, metrics, selected, time.monotonic() - started)
             is_best = self._is_better(row, position.best)
             self._keep_weights(is_best)
@@ -90,6 +98,8 @@ class Loop:
         if self.accelerator.is_main_process:
             self.run.write_rows(self.rows)
         self.report.end_epoch(row, is_best)
+        for finding in self.watch.new if self.watch else ():
+            self.report.warn(finding)
         best = row if is_best else position.best
         return Position(position.epoch + 1, best=best, rows=len(self.rows))
 
@@ -161,8 +171,14 @@ class Loop:
 
     def save(self, position: Position) -> None:
         """Save a checkpoint; raises RunError where the disk refuses it."""
-        save_checkpoint(self.accelerator, self.run.path, position)
+        codes = self.watch.codes if self.watch else {}
+        save_checkpoint(self.accelerator, self.run.path, position, codes)
         self.saved_at = time.monotonic()
+
+    def _stop_if_sick(self) -> None:
+        """Raise RunError for what is newly sick, where the recipe says so."""
+        if self.watch and self.recipe.health == "stop":
+            self.watch.stop_if_sick(self.run.path)
 
     @contextmanager
     def _hard_norms(self) -> Iterator[None]:
@@ -194,6 +210,8 @@ class Loop:
         row["val_seconds"] = round(val_seconds, 3)
         images = self.data.training.division.images_per_epoch
         row["images_per_second"] = round(images / max(position.seconds, 1e-9), 1)
+        if self.watch:
+            row["health"] = self.watch.measure()
         return row
 
     def _temperature(self) -> float | None:

@@ -36,6 +36,8 @@ def make_result(loop: Loop, position: Position, plan: Plan) -> dict[str, Any]:
         "val_seconds": round(sum(row["val_seconds"] for row in loop.rows), 3),
         "images_per_second": last["images_per_second"],
     }
+    if loop.watch:
+        result["health"] = [vars(finding) for finding in loop.watch.findings()]
     if recipe.select_on == "validation":
         result["test"] = _measure_test(loop)
     return result

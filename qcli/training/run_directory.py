@@ -209,11 +209,12 @@ class RunDirectory:
         return rows
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write metrics.jsonl and metrics.csv."""
+        """Write metrics.jsonl, and metrics.csv without the health of layers."""
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         self.write_file("metrics.jsonl", _text_writer(lines))
         table = io.StringIO()
-        writer = csv.DictWriter(table, list(rows[0]) if rows else [], lineterminator="\n")
+        columns = [name for name in rows[0] if name != "health"] if rows else []
+        writer = csv.DictWriter(table, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         text = table.getvalue()

@@ -7,7 +7,7 @@ parameters, prepare for processes, resume, train, write the result.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,13 +20,15 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from qcli.catalog.catalog import Catalog
 from qcli.errors import QcliError, RunError, UsageError
 from qcli.quantization.calibration import calibrate
+from qcli.quantization.finding import Finding
+from qcli.quantization.health import Health
 from qcli.quantization.plan import Plan
 from qcli.quantization.plan_json import plan_to_json
 from qcli.recipe.setting import Setting
 from qcli.recipe.training import TrainingRecipe
-from qcli.training.assembly import assemble
+from qcli.training.assembly import Assembly, assemble
 from qcli.training.batches import Process
-from qcli.training.checkpoint import load_checkpoint
+from qcli.training.checkpoint import load_checkpoint, load_codes
 from qcli.training.data import load_splits, make_data
 from qcli.training.division import Division
 from qcli.training.freezing import freeze
@@ -57,6 +59,9 @@ class SessionReport(Report, Protocol):
     def begin_run(self, setting: Setting, plan: Plan, path: Path, device: str) -> None:
         """Hear that training begins."""
 
+    def end_watch(self, health: Health, findings: Sequence[Finding]) -> None:
+        """Hear how the network is after training."""
+
 
 def run_session(
     setting: Setting, options: SessionOptions, catalog: Catalog, report: SessionReport
@@ -81,8 +86,8 @@ def run_session(
     data = make_data(splits, recipe, setting.image_shape, process)
     assembly = assemble(setting, catalog, splits.num_classes, options.init_from)
     _tell_losses(data.training.division, report)
-    if options.init_from and assembly.fresh:
-        report.note(f"{len(assembly.fresh)} quantizers start fresh, the rest from the weights")
+    if options.init_from:
+        _tell_start(recipe, assembly, report)
     model = assembly.model.to(accelerator.device)
     if options.resume is None:
         batches = data.training.calibration(recipe.calibration_batches)
@@ -130,6 +135,14 @@ def _tell_losses(division: Division, report: SessionReport) -> None:
         report.note(f"the last {left_out} images of each epoch are left out: no full batch")
 
 
+def _tell_start(recipe: TrainingRecipe, assembly: Assembly, report: SessionReport) -> None:
+    """Say what the loaded weights leave without effect, and what they do not reach."""
+    if recipe.initialization != "default":
+        report.note(f"initialization {recipe.initialization} has no effect: weights were loaded")
+    if assembly.fresh:
+        report.note(f"{len(assembly.fresh)} quantizers start fresh, the rest from the weights")
+
+
 def _train(
     loop: Loop, facts: RunFacts, record: RunRecord, report: SessionReport
 ) -> Mapping[str, Any]:
@@ -144,12 +157,17 @@ def _train(
         loop.rows = loop.run.rows()[: position.rows]
         if len(loop.rows) < position.rows:
             raise RunError(f"{loop.run.path}/metrics.jsonl is damaged: epochs are missing in it")
+        if loop.watch:
+            health = [row.get("health", {}) for row in loop.rows]
+            loop.watch.go_on(health, load_codes(loop.run.path))
         if position.best is not None:
             loop.run.require("best.safetensors")
         _tell_changes(loop.run, facts, report)
         record.go_on()
     report.begin_run(facts.setting, facts.plan, loop.run.path, str(loop.device))
     last = loop.train(position)
+    if loop.watch:
+        report.end_watch(loop.watch.rows[-1], loop.watch.findings())
     result = make_result(loop, last, facts.plan)
     record.finish(result)
     return result

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import qcli
-from qcli_categorical.search import CategoricalSearch, fit_scale
+from qcli.testing import check_quantizer
+from qcli_categorical.choice import expected_values
+from qcli_categorical.fitting import fit_scale
+from qcli_categorical.growth import open_values
+from qcli_categorical.search import LEAD, CategoricalSearch
 
 V = [-1.0, -0.5, 0.5, 1.0]
 A = torch.tensor([0.1, 0.4, -0.2, 0.3]).reshape(4, 1)
@@ -37,6 +41,12 @@ def close(actual: Tensor, expected) -> bool:
 def soft_weight(logits: Tensor, values: Tensor, temperature: float) -> Tensor:
     chances = torch.softmax(logits / temperature, 0)
     return (chances * values.reshape(-1, *[1] * (logits.dim() - 1))).sum(0)
+
+
+def gradient_of(quantizer: CategoricalSearch, latent: Tensor) -> Tensor:
+    leaf = latent.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(quantizer(leaf), leaf, normal(*latent.shape[1:]))
+    return gradient
 
 
 @pytest.mark.parametrize(
@@ -80,11 +90,18 @@ def test_gradient_is_that_of_the_soft_form(sampling: str, levels: int, temperatu
     torch.testing.assert_close(latent.grad.double(), reference.grad, rtol=1e-4, atol=1e-5)
 
 
-def test_soft_form_passes_gradcheck() -> None:
-    """The reference of the test above is itself the derivative, by finite differences."""
+@pytest.mark.parametrize("form", [soft_weight, expected_values])
+def test_soft_form_passes_gradcheck(form) -> None:
+    """The forward of soft sampling, and the reference of the test above, in float64."""
     values = torch.tensor(V, dtype=torch.float64)
     latent = normal(4, 2, 3).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda logits: soft_weight(logits, values, 0.7), (latent,))
+    assert torch.autograd.gradcheck(lambda logits: form(logits, values, 0.7), (latent,))
+
+
+def test_chances_of_the_vectors() -> None:
+    one_each = torch.eye(4)
+    chances = [expected_values(A, values, 1.0).item() for values in one_each]
+    assert close(torch.tensor(chances), [0.231907, 0.313041, 0.171801, 0.283251])
 
 
 def test_soft_mode_emits_the_expected_value() -> None:
@@ -172,12 +189,12 @@ def test_uniform_logits_are_nearly_equal_chances() -> None:
 
 @pytest.mark.parametrize(("axis", "fan_out"), [(0, 64 * 9), (1, 32 * 9)])
 def test_normal_logits_have_the_variance_of_he(axis: int, fan_out: int) -> None:
-    """fan_out is the output channels times the kernel, on either axis."""
+    """fan_out is the output channels times the kernel times the values, on either axis."""
     info = qcli.TensorInfo("weight", (64, 32, 3, 3), axis, "layer")
     torch.manual_seed(0)
     quantizer = CategoricalSearch(info, value_space=V, initial_logits="normal")
     latent = quantizer.right_inverse(torch.zeros(64, 32, 3, 3))
-    assert float(latent.var()) == pytest.approx(2 / fan_out, rel=0.05)
+    assert float(latent.var()) == pytest.approx(2 / (4 * fan_out), rel=0.05)
 
 
 def test_one_temperature_follows_its_schedule_in_a_buffer() -> None:
@@ -314,3 +331,165 @@ def test_scale_stays_positive() -> None:
 def test_space_that_is_none_is_refused(space) -> None:
     with pytest.raises(ValueError, match="value"):
         make(value_space=space)
+
+
+@pytest.mark.parametrize("followed_by", ["ReLU", "Conv2d"])
+def test_layers_without_a_norm_need_a_scale(followed_by: str) -> None:
+    info = qcli.TensorInfo("weight", SHAPE, 0, "layer", followed_by=followed_by)
+    with pytest.raises(ValueError, match=f'no batch norm follows .*{followed_by}.*"scale"'):
+        CategoricalSearch(info)
+    assert CategoricalSearch(info, scale="tensor").scale is not None
+    assert CategoricalSearch(info, scale="channel").scale is not None
+
+
+@pytest.mark.parametrize("followed_by", [None, "BatchNorm1d", "BatchNorm2d", "GroupNorm"])
+def test_layers_before_a_norm_or_the_end_need_none(followed_by: str | None) -> None:
+    info = qcli.TensorInfo("weight", SHAPE, 0, "layer", followed_by=followed_by)
+    assert CategoricalSearch(info).scale is None
+
+
+@pytest.mark.parametrize("sampling", MODES)
+@pytest.mark.parametrize("step", [49, 50, 99])
+def test_final_choice_is_hard_and_trains_nothing(sampling: str, step: int) -> None:
+    quantizer = make(value_space=V, sampling=sampling, hard_from_fraction=0.5)
+    undecided = make(value_space=V, sampling=sampling)
+    latent = normal(4, *SHAPE)
+    for each in (quantizer, undecided):
+        each.on_progress(at(step))
+    before, after = undecided(latent), quantizer(latent)
+    assert torch.equal(quantizer.eval()(latent), quantizer.values[latent.argmax(0)])
+    quantizer.train()
+    if step < 50:
+        assert torch.equal(after, before)
+        assert torch.equal(gradient_of(quantizer, latent), gradient_of(undecided, latent))
+    else:
+        assert torch.equal(after, quantizer.values[latent.argmax(0)])
+        assert not gradient_of(quantizer, latent).any()
+
+
+@pytest.mark.parametrize(("step", "settled"), [(49, False), (50, True)])
+def test_final_choice_outlives_what_the_optimizer_still_adds(step: int, settled: bool) -> None:
+    quantizer = make(value_space=V, sampling="soft", hard_from_fraction=0.5)
+    latent = normal(4, *SHAPE)
+    chosen = quantizer.codes(latent)
+    quantizer.on_progress(at(step))
+    for _ in range(30):
+        quantizer.after_step(latent)
+        latent -= 0.1 * normal(4, *SHAPE)
+    assert torch.equal(quantizer.codes(latent), chosen) == settled
+    quantizer.after_step(latent)
+    assert bool((latent.amax(0) == LEAD).all()) == settled
+
+
+def test_scale_of_a_final_choice_trains_on() -> None:
+    quantizer = make(value_space=V, scale="tensor", sampling="soft", hard_from_fraction=0.0)
+    quantizer.on_progress(at(0))
+    quantizer(normal(4, *SHAPE)).sum().backward()
+    assert quantizer.scale is not None
+    assert quantizer.scale.grad is not None
+    assert quantizer.scale.grad.any()
+
+
+PO2 = [-1.0, -0.5, -0.25, -0.125, 0.125, 0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("space", "order", "stages"),
+    [
+        (V, "spread", [[-1, 1], V]),
+        (V, "magnitude", [[-1, 1], V]),
+        (PO2, "magnitude", [[-1, 1], [-1, -0.5, 0.5, 1], PO2]),
+        (PO2, "spread", [[-1, 1], [-1, -0.25, 0.25, 1], PO2]),
+        (UNSORTED, "magnitude", [[-2, 2], [-1, -2, 2, 1], UNSORTED]),
+        (range(-4, 4), "spread", [[-4, 3], [-4, -2, 1, 3], range(-4, 4)]),
+        (range(-3, 4), "spread", [[-3, 3], [-3, -1, 1, 3], range(-3, 4)]),
+        (range(-3, 4), "magnitude", [[-3, 3], [-3, -2, 2, 3], range(-3, 4)]),
+        ([-1, 0, 1], "spread", [[-1, 1], [-1, 0, 1]]),
+    ],
+)
+def test_open_values(space, order: str, stages) -> None:
+    """Powers of two grow as DNN-weight-search's sign and factors, integers as its subtractions."""
+    values = torch.tensor([float(value) for value in space])
+    for bits, expected in enumerate(stages, 1):
+        assert values[open_values(values, bits, order)].tolist() == list(expected)
+
+
+@pytest.mark.parametrize("order", ["spread", "magnitude"])
+@pytest.mark.parametrize("count", [2, 3, 5, 6, 16, 23, 256])
+def test_open_values_are_nested_and_as_many_as_the_bits_say(order: str, count: int) -> None:
+    values = torch.linspace(-1, 1, count)
+    bits = (count - 1).bit_length()
+    masks = [open_values(values, number, order) for number in range(1, bits + 1)]
+    for number, (fewer, more) in enumerate(zip(masks, [*masks[1:], masks[-1]], strict=True), 1):
+        assert 2 <= int(fewer.sum()) <= 2**number
+        assert not (fewer & ~more).any()
+    assert masks[-1].all()
+
+
+GROWING = {"value_space": PO2, "growth_fractions": [0.3, 0.6], "growth_order": "magnitude"}
+
+
+@pytest.mark.parametrize("sampling", MODES)
+@pytest.mark.parametrize(("step", "bits"), [(0, 1), (29, 1), (30, 2), (59, 2), (60, 3), (99, 3)])
+def test_values_that_are_not_open_are_out_of_reach(sampling: str, step: int, bits: int) -> None:
+    quantizer = make(sampling=sampling, temperature=1, **GROWING)
+    quantizer.on_progress(at(step))
+    latent = normal(8, *SHAPE)
+    allowed = open_values(torch.tensor(PO2), bits, "magnitude")
+    result, gradient = quantizer(latent), gradient_of(quantizer, latent)
+    assert gradient.isfinite().all()
+    assert not gradient[~allowed].any()
+    assert gradient[allowed].any()
+    if sampling == "soft":
+        open_logits = latent[allowed]
+        assert close(result, soft_weight(open_logits, torch.tensor(PO2)[allowed], 1.0))
+    else:
+        assert set(result.unique().tolist()) == set(torch.tensor(PO2)[allowed].tolist())
+    evaluated = quantizer.eval()(latent)
+    best = latent.masked_fill(~allowed.reshape(-1, 1, 1, 1, 1), -math.inf).argmax(0)
+    assert torch.equal(evaluated, torch.tensor(PO2)[best])
+    assert torch.equal(quantizer.decode(quantizer.codes(latent)), evaluated)
+    assert quantizer.codebook().tolist() == PO2
+
+
+def test_open_bits_are_kept_with_the_state() -> None:
+    quantizer, fresh = make(**GROWING), make(**GROWING)
+    quantizer.on_progress(at(99))
+    fresh.load_state_dict(quantizer.state_dict())
+    latent = normal(8, *SHAPE)
+    assert torch.equal(fresh.eval()(latent), quantizer.eval()(latent))
+
+
+@pytest.mark.parametrize("fractions", [[0.5], [0.6, 0.3], [0.3, 0.3], [0.1, 0.2, 0.3]])
+def test_growth_that_is_none_is_refused(fractions) -> None:
+    with pytest.raises(ValueError, match="needs 2 ascending fractions"):
+        make(value_space=PO2, growth_fractions=fractions)
+
+
+ENTRY = qcli.load_catalog().quantizer("categorical")
+
+
+@pytest.mark.parametrize("sampling", MODES)
+@pytest.mark.parametrize("fraction", [0.0, 0.2, 0.9])
+def test_laws_of_a_final_choice(sampling: str, fraction: float) -> None:
+    options = {"value_space": V, "sampling": sampling, "hard_from_fraction": fraction}
+    if fraction:
+        check_quantizer(ENTRY, options)
+    else:
+        with pytest.raises(AssertionError, match="the gradient of the latent is 0 everywhere"):
+            check_quantizer(ENTRY, options)
+
+
+@pytest.mark.parametrize("sampling", MODES)
+@pytest.mark.parametrize("order", ["spread", "magnitude"])
+@pytest.mark.parametrize("scale", ["none", "channel"])
+def test_laws_of_a_growing_space(sampling: str, order: str, scale: str) -> None:
+    options = {**GROWING, "sampling": sampling, "growth_order": order, "scale": scale}
+    check_quantizer(ENTRY, options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling", MODES)
+def test_growth_and_final_choice_compile_to_one_graph(sampling: str) -> None:
+    options = {**GROWING, "sampling": sampling, "hard_from_fraction": 0.9}
+    check_quantizer(ENTRY, options, compiled=True)

@@ -269,6 +269,14 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "averages in forward": ({"forward": average_in_forward}, "Train, eval and train again"),
     "negative step": ({"after_step": lambda self, latent: None}, "turned every own parameter's"),
     "forgets its step": ({"__init__": forget_step}, "loads the state dict"),
+    "sick health": (
+        {"health": lambda self, latent: {"loss": float("nan")}},
+        "finite numbers by name",
+    ),
+    "health that mends": (
+        {"health": lambda self, latent: self.after_step(latent) or {"s": self.softness.fill_(1)}},
+        "finite numbers by name",
+    ),
     "shares its copy": ({"__deepcopy__": lambda self, memo: copy.copy(self)}, "shares nothing"),
     "takes anything": ({"__init__": take_anything}, "raise TypeError"),
     "other default": ({"__init__": start_elsewhere}, "with the same defaults"),

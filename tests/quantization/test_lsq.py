@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 import qcli
+from qcli.testing import check_quantizer
 from qcli_uniform.lsq import LSQ
 
 W = torch.tensor([[0.9, -0.4, 0.05], [-0.2, 0.6, -1.2]])
@@ -37,19 +40,20 @@ def close(actual: Tensor, expected) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("bits", "codes", "by_weight", "by_step"),
+    ("bits", "codes", "by_weight", "raw", "by_step"),
     [
-        (2, [[1, -1, 0], [0, 1, -2]], [[0, -0.2, 0.3], [-0.4, 0, 0]], 0.6736097),
-        (4, [[2, -1, 0], [0, 1, -2]], G.tolist(), -0.0725226),
+        (2, [[1, -1, 0], [0, 1, -2]], [[0, -0.2, 0.3], [-0.4, 0, 0]], 1.65, 0.6736097),
+        (4, [[2, -1, 0], [0, 1, -2]], G.tolist(), -0.47, -0.0725226),
     ],
 )
-def test_weight_vectors(bits: int, codes, by_weight, by_step: float) -> None:
+def test_weight_vectors(bits: int, codes, by_weight, raw: float, by_step: float) -> None:
     quantizer = make("weight", (2, 3), bits=bits, initial_step=0.5)
     result, latent_gradient, step_gradient = run(quantizer, W, G)
     assert torch.equal(result, torch.tensor(codes) * 0.5)
     assert torch.equal(quantizer.codes(W) + quantizer.lo, torch.tensor(codes, dtype=torch.int32))
     assert close(latent_gradient, by_weight)
     assert close(step_gradient, by_step)
+    assert close(step_gradient / quantizer.gradient_scale, raw)
 
 
 @pytest.mark.parametrize(
@@ -231,3 +235,32 @@ def test_step_that_is_not_learned_gets_no_gradient() -> None:
 def test_what_cannot_be_is_refused(role: str, options) -> None:
     with pytest.raises(ValueError, match="weights"):
         make(role, (4,), **options)
+
+
+ENTRY = qcli.load_catalog().quantizer("lsq")
+ON_WEIGHTS = replace(ENTRY, quantizes=frozenset({"weight"}))
+ON_DATA = replace(ENTRY, quantizes=frozenset({"input", "output"}))
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_laws_on_weights(bits: int, signed: bool, granularity: str) -> None:
+    check_quantizer(ON_WEIGHTS, {"bits": bits, "signed": signed, "granularity": granularity})
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("signed", [True, False])
+def test_laws_on_data(bits: int, signed: bool) -> None:
+    if bits > 1 or not signed:
+        check_quantizer(ON_DATA, {"bits": bits, "signed": signed})
+
+
+@pytest.mark.parametrize("options", [{"initial_step": 0.3}, {"learned": False}])
+def test_laws_of_steps(options: dict[str, Any]) -> None:
+    check_quantizer(ENTRY, options)
+
+
+@pytest.mark.slow
+def test_channels_compile_to_one_graph() -> None:
+    check_quantizer(ON_WEIGHTS, {"granularity": "channel"}, compiled=True)

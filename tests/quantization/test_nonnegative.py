@@ -78,3 +78,26 @@ def test_quantizers_are_told() -> None:
     plan = qcli.make_plan(model, recipe, (1, 6, 6))
     told = {(layer, slot): each.info.nonnegative for layer, slot, each in plan.slots()}
     assert {key for key, value in told.items() if value} == {("2", "input")}
+
+
+@pytest.mark.parametrize(
+    ("between", "before_norm"),
+    [
+        ((nn.BatchNorm2d(2),), True),
+        ((nn.MaxPool2d(2), nn.BatchNorm2d(2)), True),
+        ((nn.PReLU(), nn.BatchNorm2d(2)), True),
+        ((nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(2)), True),
+        # It does not keep the scale of what it receives.
+        ((nn.Hardtanh(), nn.BatchNorm2d(2)), False),
+        ((nn.ReLU(),), False),
+    ],
+    ids=str,
+)
+def test_a_norm_behind_frees_the_scale_of_a_weight(
+    between: tuple[nn.Module, ...], before_norm: bool
+) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), *between, nn.Conv2d(2, 2, 1))
+    recipe = {"name": "x", "default": {}, "first_layer": {"weight": {"quantizer": "lsq"}}}
+    plan = qcli.make_plan(model, recipe, (1, 8, 8))
+    (told,) = [each.info for _, _, each in plan.slots()]
+    assert told.before_norm == before_norm

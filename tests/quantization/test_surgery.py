@@ -23,10 +23,15 @@ WEIGHTS = [
     {"quantizer": "dorefa", "bits": 1},
     {"quantizer": "dorefa", "bits": 2},
     {"quantizer": "uniform", "bits": 8, "granularity": "channel"},
-    {"quantizer": "categorical"},
+    {"quantizer": "categorical", "scale": "tensor"},
     {"quantizer": "categorical", "value_space": {"linspace": [-1, 1, 4]}, "scale": "channel"},
-    {"quantizer": "categorical", "value_space": [-1, 0, 1], "sampling": "gumbel"},
-    {"quantizer": "categorical", "value_space": [-1, 0, 1], "sampling": "soft"},
+    {
+        "quantizer": "categorical",
+        "scale": "tensor",
+        "value_space": [-1, 0, 1],
+        "sampling": "gumbel",
+    },
+    {"quantizer": "categorical", "scale": "tensor", "value_space": [-1, 0, 1], "sampling": "soft"},
 ]
 
 
@@ -104,11 +109,13 @@ def test_output_quantizer_gives_levels_to_all_who_listen(quantize) -> None:
 
 
 def test_search_puts_logits_in_place_of_the_weight(quantize) -> None:
-    network = quantize(make_network(), weight={"quantizer": "categorical"})
+    search = {"quantizer": "categorical", "scale": "tensor"}
+    network = quantize(make_network(), weight=search)
     shapes = [tuple(latent.shape) for latent in latents(network).values()]
     assert shapes == [(2, 8, 3, 3, 3), (2, 8, 3, 3, 3), (2, 4, 6, 5), (2, 10, 336)]
     names = [name for name, _ in network.named_parameters() if name.startswith("0.")]
-    assert names == ["0.bias", "0.parametrizations.weight.original"]
+    weight = "0.parametrizations.weight"
+    assert names == ["0.bias", f"{weight}.original", f"{weight}.0.scale"]
 
 
 @pytest.mark.parametrize("weight", WEIGHTS, ids=str)

@@ -61,6 +61,9 @@ ALIKE, CLOSE = 1e-5, 1e-2
         ("./search.json", {}, ALIKE),
         ("uniform-w8a8", {}, CLOSE),
         ("dorefa-w2a2", {"batch_size": 50}, CLOSE),
+        ("lsq-w4a4", {}, CLOSE),
+        ("lq_nets-w2a32", {}, CLOSE),
+        ("lq_nets-w2a2", {}, CLOSE),
     ],
 )
 def test_two_processes_give_the_losses_of_one(tmp_path, quantization, changes, tolerance):

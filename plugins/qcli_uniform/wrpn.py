@@ -1,0 +1,116 @@
+"""WRPN quantization of weights and activations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qcli import Quantizer, TensorInfo
+
+
+class WRPN(Quantizer):
+    """Wide reduced-precision networks (WRPN).
+
+    Forward:   weights, b >= 2 bits: rne(R * clip(w, -1, 1)) / R, R = 2^(b-1) - 1;
+               weights, 1 bit: sgn(w), or sgn(w) * mean|w| of the output channel, sgn(0) = 1;
+               activations: rne(N * clip(x, 0, 1)) / N, N = 2^b - 1
+    Backward:  1 where -1 <= w <= 1, and where 0 <= x <= 1, else 0
+    Learned:   nothing
+    Starts at: the weights at hand
+    Source:    Mishra et al., ICLR 2018, arXiv:1709.01134
+    Differs:   a quantizer does not widen layers, which the paper does to win the accuracy back:
+               choose a wider architecture. Codes are rne(x / s), s = 1/R or 1/N in float32.
+    """
+
+    rectifies = True
+    magnitude: Tensor
+    step: Tensor
+
+    def __init__(
+        self,
+        info: TensorInfo,
+        *,
+        bits: int = 4,
+        scale: str = "none",
+        keep_nonlinearity: bool = False,
+    ) -> None:
+        super().__init__(info)
+        is_weight = info.role == "weight"
+        self.is_float = bits == 32
+        self.is_identity = self.is_float and (is_weight or not keep_nonlinearity)
+        self.binary = is_weight and bits == 1
+        self.scales = self.binary and scale == "mean"
+        self.hi = max(1, (1 << bits - 1) - 1) if is_weight else (1 << bits) - 1
+        self.lo = -self.hi if is_weight else 0
+        self.bounds = (-1.0 if is_weight else 0.0, 1.0)
+        shape = info.channel_shape() if self.scales else ()
+        # What the sign of a 1-bit weight is multiplied by.
+        self.register_buffer("magnitude", torch.ones(shape))
+        self.register_buffer("step", torch.tensor(1 / self.hi), persistent=False)
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        """Measure mean|w| of each output channel of a scaled 1-bit weight."""
+        if self.scales:
+            axes = [axis for axis in range(x.dim()) if axis != self.info.channel_axis]
+            self.magnitude.copy_(x.float().abs().mean(axes, keepdim=True))
+
+    @torch.no_grad()
+    def after_step(self, latent: Tensor | None) -> None:
+        """Measure mean|w| again."""
+        if latent is not None:
+            self.observe(latent)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Quantize a weight, or an activation."""
+        if self.is_identity:
+            return latent
+        value = self._value(latent.detach().float())
+        quantized: Tensor = _Replace.apply(latent, value, self.bounds)
+        return quantized
+
+    def codebook(self) -> Tensor:
+        """Return {-m, m}, or the multiples of 1/R or 1/N: [K], or [O, 2]."""
+        if self.is_float:
+            return torch.empty(0)
+        if self.binary:
+            magnitude = self.magnitude.flatten() if self.scales else self.magnitude
+            return torch.stack([-magnitude, magnitude], -1)
+        return torch.arange(self.lo, self.hi + 1, device=self.step.device) * self.step
+
+    def codes(self, latent: Tensor) -> Tensor:
+        """Return 0 for the lowest level, and so on."""
+        x = latent.float()
+        if self.binary:
+            return (x >= 0).int()
+        return (torch.round(x.clamp(*self.bounds) / self.step) - self.lo).int()
+
+    def _value(self, x: Tensor) -> Tensor:
+        if self.binary:
+            return torch.where(x >= 0, self.magnitude, -self.magnitude)
+        clipped = x.clamp(*self.bounds)
+        if not self.is_float:
+            clipped = torch.round(clipped / self.step) * self.step
+        # Clamping and rounding leave -0.0, which no codebook holds; adding 0.0 makes it 0.0.
+        return clipped + 0.0
+
+
+class _Replace(torch.autograd.Function):
+    """Emits a value; the gradient passes inside the bounds and on them.
+
+    What torch.clamp passes on its bounds differs between releases of torch.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor, bounds: tuple[float, float]) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.bounds = bounds
+        return value.to(x.dtype).view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        lo, hi = ctx.bounds
+        return torch.where((x >= lo) & (x <= hi), gradient, 0.0), None, None

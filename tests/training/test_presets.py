@@ -1,0 +1,100 @@
+"""Every shipped quantization recipe on every bundled family: planned, two steps taken."""
+
+import pytest
+import torch
+
+from qcli.errors import RecipeError
+from qcli.quantization.calibration import calibrate
+from qcli.quantization.surgery import quantizers
+from qcli.recipe.document import read_document
+from qcli.recipe.library import shipped_recipes
+from qcli.recipe.schedule import Progress
+from qcli.recipe.setting import Request, resolve_setting
+from qcli.training.assembly import assemble
+from qcli.training.batches import MicroBatch
+from qcli.training.evaluation import Tally
+
+PRESETS = list(shipped_recipes("quantization"))
+# A small image of the family's kind, and a training recipe of its data.
+FAMILIES = {
+    "lenet5": (28, "lenet5-mnist-100ep"),
+    "resnet20": (32, "resnet20-cifar10-200ep"),
+    "vgg_small": (32, "vgg_small-cifar10-200ep"),
+    "resnet18": (64, "resnet18-imagenet-120ep"),
+}
+STEPS = 2
+
+
+def make_batches(channels, size):
+    generator = torch.Generator().manual_seed(0)
+    return [
+        MicroBatch(
+            torch.rand(4, channels, size, size, generator=generator),
+            torch.randint(10, (4,), generator=generator),
+        )
+        for _ in range(STEPS)
+    ]
+
+
+def assemble_preset(architecture, preset, catalog):
+    request = Request(
+        architecture=architecture, train_json=FAMILIES[architecture][1], quant_json=preset
+    )
+    setting = resolve_setting(request, catalog)
+    return setting, assemble(setting, catalog, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_two_steps(preset, architecture, catalog, learn):
+    torch.manual_seed(0)
+    setting, assembly = assemble_preset(architecture, preset, catalog)
+    batches = make_batches(setting.image_shape[0], FAMILIES[architecture][0])
+    calibrate(assembly.model, [batch.images for batch in batches])
+    learner = learn(assembly.model, setting.training)
+    before = {name: each.detach().clone() for name, each in assembly.model.named_parameters()}
+    tally = Tally(torch.device("cpu"))
+    for step, batch in enumerate(batches):
+        learner.step([batch], Progress(step, 10, 0, 1), tally)
+    assert tally.read().count == 4 * STEPS
+    moved = {
+        name
+        for name, each in learner.network.named_parameters()
+        if not torch.equal(each, before[name])
+    }
+    latents = {name for name in before if name.endswith("parametrizations.weight.original")}
+    assert moved
+    assert latents <= moved or not latents
+    require_deployed(learner.network, batches[0].images)
+
+
+def require_deployed(network, images):
+    """In eval mode every quantizer emits what its codes say, in place, bit for bit."""
+    network.eval()
+    checked = []
+
+    def compare(quantizer, args, emitted):
+        if quantizer.quantizes:
+            decoded = quantizer.decode(quantizer.codes(args[0]))
+            checked.append(torch.equal(decoded, emitted))
+
+    for _, _, quantizer in quantizers(network):
+        quantizer.register_forward_hook(compare)
+    with torch.no_grad():
+        assert network(images).isfinite().all()
+    assert all(checked)
+    assert checked or not any(each.quantizes for _, _, each in quantizers(network))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_torchvision_networks_fit_what_asks_for_no_other_network(preset, catalog):
+    """MobileNet-V2 has depthwise layers, and none of the options that some methods require."""
+    request = Request(architecture="torchvision:mobilenet_v2", quant_json=preset)
+    wanted = read_document(preset, "quantization").value.get("architecture_options", {})
+    if wanted:
+        with pytest.raises(RecipeError, match=next(iter(wanted))):
+            resolve_setting(request, catalog)
+    else:
+        plan = assemble(resolve_setting(request, catalog), catalog, 10).plan
+        assert any(True for _ in plan.slots())
