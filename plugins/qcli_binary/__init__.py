@@ -83,58 +83,61 @@ def _ttq() -> QuantizerEntry:
     )
 
 
+_QNN_OPTIONS: dict[str, Any] = {
+    "bits": _BITS,
+    "scheme": {
+        "description": "The levels: linear (equal distances) or log (powers of two).",
+        "enum": ["linear", "log"],
+        "default": "linear",
+    },
+    "signed": {
+        "description": (
+            "Whether negative values have codes: true behind a HardTanh or a norm and for "
+            "weights, false for inputs behind a ReLU."
+        ),
+        "type": "boolean",
+        "default": True,
+    },
+    "stochastic": {
+        "description": "Whether the signs of 1-bit weights are drawn in training.",
+        "type": "boolean",
+        "default": False,
+    },
+    "lr_scale": {
+        "description": (
+            "The factor on the learning rate of weights: none (1) or glorot "
+            "(1 / sqrt(1.5 / (fan_in + fan_out)), as in the authors' code)."
+        ),
+        "enum": ["none", "glorot"],
+        "default": "none",
+    },
+    "initial_weights": {
+        "description": (
+            "Where weights start: given (cut to [-1, 1]), spread (divided by the largest "
+            "magnitude) or auto (spread from 2 bits on, but not where trained weights "
+            "have no norm behind them)."
+        ),
+        "enum": ["auto", "given", "spread"],
+        "default": "auto",
+    },
+    "keep_nonlinearity": {
+        "description": (
+            "With 32 bits: whether activations are still clipped, to [-1, 1] or, "
+            "unsigned, to [0, 1]."
+        ),
+        "type": "boolean",
+        "default": False,
+    },
+}
+
+
 def _qnn() -> QuantizerEntry:
     return QuantizerEntry(
         name="qnn",
         summary="Signs, fixed-point numbers or powers of two in [-1, 1], without scale; BNN.",
         source="Hubara et al., Quantized Neural Networks, 2016, arXiv:1609.07061",
         build="qcli_binary.qnn:QNN",
-        options={
-            "bits": _BITS,
-            "scheme": {
-                "description": "The levels: linear (equal distances) or log (powers of two).",
-                "enum": ["linear", "log"],
-                "default": "linear",
-            },
-            "signed": {
-                "description": (
-                    "Whether negative values have codes: true behind a HardTanh or a norm and for "
-                    "weights, false for inputs behind a ReLU."
-                ),
-                "type": "boolean",
-                "default": True,
-            },
-            "stochastic": {
-                "description": "Whether the signs of 1-bit weights are drawn in training.",
-                "type": "boolean",
-                "default": False,
-            },
-            "lr_scale": {
-                "description": (
-                    "The factor on the learning rate of weights: none (1) or glorot "
-                    "(1 / sqrt(1.5 / (fan_in + fan_out)), as in the authors' code)."
-                ),
-                "enum": ["none", "glorot"],
-                "default": "none",
-            },
-            "initial_weights": {
-                "description": (
-                    "Where weights start: given (cut to [-1, 1]), spread (divided by the largest "
-                    "magnitude) or auto (spread from 2 bits on, but not where trained weights "
-                    "have no norm behind them)."
-                ),
-                "enum": ["auto", "given", "spread"],
-                "default": "auto",
-            },
-            "keep_nonlinearity": {
-                "description": (
-                    "With 32 bits: whether activations are still clipped, to [-1, 1] or, "
-                    "unsigned, to [0, 1]."
-                ),
-                "type": "boolean",
-                "default": False,
-            },
-        },
+        options=_QNN_OPTIONS,
     )
 
 

@@ -83,5 +83,13 @@ WRPN_OPTIONS: dict[str, Any] = {
         "enum": ["none", "mean"],
         "default": "none",
     },
+    "initial_weights": {
+        "description": (
+            "Where weights start: given, spread (divided by the largest magnitude) or auto (spread "
+            "from 2 bits on, but not where trained weights have no norm behind them)."
+        ),
+        "enum": ["auto", "given", "spread"],
+        "default": "auto",
+    },
     "keep_nonlinearity": _KEEP_NONLINEARITY,
 }

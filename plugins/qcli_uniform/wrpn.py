@@ -18,10 +18,13 @@ class WRPN(Quantizer):
                activations: rne(N * clip(x, 0, 1)) / N, N = 2^b - 1
     Backward:  1 where -1 <= w <= 1, and where 0 <= x <= 1, else 0
     Learned:   nothing
-    Starts at: the weights at hand
+    Starts at: 1 bit: the weights at hand; more bits: the weights over their largest magnitude
     Source:    Mishra et al., ICLR 2018, arXiv:1709.01134
     Differs:   a quantizer does not widen layers, which the paper does to win the accuracy back:
                choose a wider architecture. Codes are rne(x / s), s = 1/R or 1/N in float32.
+               A network's own start is so small that few bits would round all of it to 0: it is
+               spread over [-1, 1]; initial_weights auto leaves trained weights that no norm
+               rescales as they are.
     """
 
     rectifies = True
@@ -34,6 +37,7 @@ class WRPN(Quantizer):
         *,
         bits: int = 4,
         scale: str = "none",
+        initial_weights: str = "auto",
         keep_nonlinearity: bool = False,
     ) -> None:
         super().__init__(info)
@@ -41,6 +45,8 @@ class WRPN(Quantizer):
         self.is_float = bits == 32
         self.is_identity = self.is_float and (is_weight or not keep_nonlinearity)
         self.binary = is_weight and bits == 1
+        automatic = bits > 1 and (info.before_norm or not info.pretrained)
+        self.spreads = automatic if initial_weights == "auto" else initial_weights == "spread"
         self.scales = self.binary and scale == "mean"
         self.hi = max(1, (1 << bits - 1) - 1) if is_weight else (1 << bits) - 1
         self.lo = -self.hi if is_weight else 0
@@ -56,6 +62,13 @@ class WRPN(Quantizer):
         if self.scales:
             axes = [axis for axis in range(x.dim()) if axis != self.info.channel_axis]
             self.magnitude.copy_(x.float().abs().mean(axes, keepdim=True))
+
+    def encode(self, weight: Tensor) -> Tensor:
+        """Return the weight, spread over [-1, 1] where that is asked for."""
+        if self.is_float or not self.spreads:
+            return weight
+        largest = weight.abs().amax()
+        return weight / torch.where(largest == 0, 1.0, largest)
 
     @torch.no_grad()
     def after_step(self, latent: Tensor | None) -> None:

@@ -45,6 +45,29 @@ def test_weight_vectors(bits: int, integers, divisor: int) -> None:
     assert torch.equal(gradient_of(quantizer, W, G), torch.where(W < -1, 0.0, G))
 
 
+@pytest.mark.parametrize(
+    ("options", "pretrained", "followed_by", "spread"),
+    [
+        ({}, False, None, True),
+        ({}, True, "BatchNorm2d", True),
+        ({}, True, None, False),
+        ({"bits": 1}, False, "BatchNorm2d", False),
+        ({"initial_weights": "given"}, False, None, False),
+        ({"initial_weights": "spread"}, True, None, True),
+    ],
+)
+def test_small_weights_start_spread(
+    options: dict[str, object], pretrained: bool, followed_by: str | None, spread: bool
+) -> None:
+    info = qcli.TensorInfo("weight", (2, 3), followed_by=followed_by, pretrained=pretrained)
+    latent = WRPN(info, **options).right_inverse(W / 100)
+    assert close(latent, W / 1.2 if spread else W / 100)
+
+
+def test_a_layer_of_zeros_starts_as_zeros() -> None:
+    assert torch.equal(make().right_inverse(torch.zeros(2, 3)), torch.zeros(2, 3))
+
+
 def test_full_weight_is_one_and_no_more() -> None:
     """R counts 2^(b-1) - 1 steps up to 1, where half of 2^b - 1 would leave the clip."""
     assert make(bits=4)(torch.tensor([1.0, 5.0, -5.0])).tolist() == [1, 1, -1]
