@@ -74,6 +74,10 @@ class TTQ(Quantizer):
         )
         return quantized
 
+    def health(self, latent: Tensor | None) -> dict[str, float]:
+        """Return the smaller scale, which collapses where its learning rate is too large."""
+        return {"scale": float(torch.minimum(self.positive_scale, self.negative_scale).detach())}
+
     def codebook(self) -> Tensor:
         """Return {-Wn, 0, Wp}: [3]."""
         positive, negative = self.positive_scale.detach(), self.negative_scale.detach()

@@ -159,9 +159,10 @@ class CategoricalSearch(Quantizer):
     def health(self, latent: Tensor | None) -> dict[str, float]:
         """Return how undecided the choice is that training mixes or draws: 0 not, 1 wholly.
 
-        Hard sampling trains with what is deployed, however near the second choice is.
+        Hard sampling trains with what is deployed, however near the second choice is, and
+        `hard_from_fraction` settles the choice whatever the logits are.
         """
-        if latent is None or self.sampling == "hard":
+        if latent is None or self.sampling == "hard" or self.final is not None:
             return {}
         # The largest of A + r G is A_j with the chance softmax(A / r)_j.
         spread = self.temperature if self.sampling == "soft" else self.randomness

@@ -66,6 +66,10 @@ class PACT(DoReFa):
         if self.clips:
             keep_positive(self.clip)
 
+    def health(self, latent: Tensor | None) -> dict[str, float]:
+        """Return the clip, which collapses where its learning rate or decay is too large."""
+        return {"clip": float(self.clip.detach())} if self.clips else {}
+
     def codebook(self) -> Tensor:
         """Return the multiples of c/N; of a weight, DoReFa's values: [K]; with 32 bits nothing."""
         if self.largest_code and self.clips:

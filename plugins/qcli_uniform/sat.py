@@ -105,6 +105,10 @@ class SAT(Quantizer):
         sloped = ratio * (self.factor * self.levels.slope)
         return straight_through(sloped, integers * self._step()).to(latent.dtype)
 
+    def health(self, latent: Tensor | None) -> dict[str, float]:
+        """Return the clip, which collapses where its learning rate or decay is too large."""
+        return {"clip": float(self.clip.detach())} if self.rounds and not self.is_weight else {}
+
     def codebook(self) -> Tensor:
         """Return n * f / N, or the multiples of c/N: [K]; nothing without rounding."""
         if not self.rounds:

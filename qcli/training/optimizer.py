@@ -70,6 +70,24 @@ def parameter_groups(
     ]
 
 
+def find_spared(parameters: Sequence[RoledParameter], recipe: OptimizerRecipe) -> str | None:
+    """Say that a method keeps its latents from the recipe's weight decay; None: it does not."""
+    if "weight_decay" in recipe.groups.get("latent", {}) or not recipe.weight_decay:
+        return None
+    spared = [
+        each
+        for each in parameters
+        if each.role == "latent" and each.defaults.weight_decay not in (None, recipe.weight_decay)
+    ]
+    if not spared:
+        return None
+    return (
+        f"weight_decay {recipe.weight_decay:g} is not that of {len(spared)} quantized weights: "
+        f"their method trains them with {spared[0].defaults.weight_decay:g}, unless "
+        "optimizer.groups.latent.weight_decay says otherwise"
+    )
+
+
 def _require_decay(parameters: Sequence[RoledParameter], recipe: OptimizerRecipe) -> None:
     """Refuse clips without decay: the gradient alone moves PACT's in one direction, up."""
     if recipe.groups.get("quantizer", {}).get("weight_decay") != 0 or not recipe.weight_decay:

@@ -24,6 +24,7 @@ from qcli.quantization.finding import Finding
 from qcli.quantization.health import Health
 from qcli.quantization.plan import Plan
 from qcli.quantization.plan_json import plan_to_json
+from qcli.quantization.roles import assign_roles
 from qcli.recipe.setting import Setting
 from qcli.recipe.training import TrainingRecipe
 from qcli.training.assembly import Assembly, assemble
@@ -35,6 +36,7 @@ from qcli.training.freezing import freeze
 from qcli.training.interruption import Interruption
 from qcli.training.learner import make_learner
 from qcli.training.loop import Loop, Report
+from qcli.training.optimizer import find_spared
 from qcli.training.position import Position
 from qcli.training.recalibration import share_buffers
 from qcli.training.record import (
@@ -98,6 +100,9 @@ def run_session(
     # From here on processes may draw differently: what must be alike is keyed.
     set_seed(recipe.seed, device_specific=True)
     freeze(model, recipe.freeze)
+    spared = find_spared(assign_roles(model), recipe.optimizer)
+    if spared:
+        report.note(spared)
     learner = make_learner(accelerator, model, recipe)
     run = _open_run(path, options, accelerator)
     facts = RunFacts(setting, options, assembly.plan, splits.num_classes, accelerator)

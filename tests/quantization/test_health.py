@@ -111,8 +111,10 @@ def test_search_tells_the_entropy_of_its_choice(make, sampling, divisor):
     assert quantizer.health(torch.tensor([[[0.0]], [[1e3]]]))["entropy"] == pytest.approx(0.0)
 
 
-def test_hard_search_has_no_entropy_to_fall(make):
-    assert make("categorical", (1, 1), scale="tensor").health(torch.zeros(2, 1, 1)) == {}
+@pytest.mark.parametrize("options", [{}, {"sampling": "soft", "hard_from_fraction": 0.9}])
+def test_search_that_is_hard_or_becomes_so_has_no_entropy_to_fall(make, options):
+    quantizer = make("categorical", (1, 1), scale="tensor", **options)
+    assert quantizer.health(torch.zeros(2, 1, 1)) == {}
 
 
 @pytest.mark.parametrize("name", ["lsq", "dorefa", "uniform"])

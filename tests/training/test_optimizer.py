@@ -15,7 +15,12 @@ from qcli.recipe.schedule import Progress
 from qcli.training.batches import MicroBatch, Normalizer, Process, ResidentTraining
 from qcli.training.division import Division
 from qcli.training.evaluation import Tally
-from qcli.training.optimizer import make_optimizer, parameter_groups, set_learning_rate
+from qcli.training.optimizer import (
+    find_spared,
+    make_optimizer,
+    parameter_groups,
+    set_learning_rate,
+)
 from qcli.training.splits import ArraySplit
 
 CPU = torch.device("cpu")
@@ -163,6 +168,28 @@ def test_the_learning_rate_is_multiplied_by_the_factor_of_a_group(make_network, 
     for lr in (0.5, 0.25):
         set_learning_rate(optimizer, make_recipe(lr=lr), START)
         assert [group["lr"] for group in optimizer.param_groups] == [lr, lr / 2]
+
+
+class Undecayed(Slow):
+    """Its latent does not decay, as QNN's."""
+
+    parameter_defaults: ClassVar = {"latent": ParameterDefaults(weight_decay=0.0)}
+
+
+def test_it_is_said_that_a_method_spares_its_weights(make_network, quantize_by, make_recipe):
+    own = {"weight": {"quantizer": "own"}}
+    spared = assign_roles(quantize_by(make_network(), (3, 6, 6), own, own=Undecayed))
+    plain = assign_roles(quantize_by(make_network(), (3, 6, 6), own, own=Slow))
+    decaying = optimizer_recipe(make_recipe, weight_decay=0.25)
+    told = find_spared(spared, decaying)
+    assert told is not None
+    assert told.startswith("weight_decay 0.25 is not that of 3 quantized weights")
+    assert find_spared(plain, decaying) is None
+    assert find_spared(spared, optimizer_recipe(make_recipe)) is None
+    said = optimizer_recipe(
+        make_recipe, weight_decay=0.25, groups={"latent": {"weight_decay": 0.25}}
+    )
+    assert find_spared(spared, said) is None
 
 
 def test_a_role_follows_its_own_schedule(make_network, make_recipe):

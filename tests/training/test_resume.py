@@ -21,8 +21,12 @@ RECIPE = {
     "checkpoint_every_minutes": 0.001,
 }
 # By name: what no shipped recipe does.
+SEARCH = {"quantizer": "categorical", "scale": "tensor"}
 OWN = {
-    "gumbel": {"weight": {"quantizer": "categorical", "sampling": "gumbel"}},
+    "gumbel": {"weight": SEARCH | {"sampling": "gumbel"}},
+    "hard": {"weight": SEARCH},
+    "hard_phase": {"weight": SEARCH | {"sampling": "soft", "hard_from_fraction": 0.6}},
+    "growth": {"weight": SEARCH | {"value_space": [-2, -1, 1, 2], "growth_fractions": [0.5]}},
     "stochastic": {"weight": {"quantizer": "qnn", "bits": 1, "stochastic": True}},
     "frozen_ranges": {"input": {"quantizer": "uniform", "freeze_at_fraction": 0.5}},
 }
@@ -75,8 +79,6 @@ METHODS = [
     "pact-w4a4",
     "quantization_networks-w2a32",
     "sat-w4a4",
-    "search-1b",
-    "slb-w2a32",
     "ttq-w2a32",
     "twn-w2a32",
     "uniform-w8a8",
