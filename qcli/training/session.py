@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, set_seed
+from torch import nn
 
 from qcli.catalog.catalog import Catalog
 from qcli.errors import QcliError, RunError, UsageError
@@ -99,10 +100,7 @@ def run_session(
     share_buffers(model)
     # From here on processes may draw differently: what must be alike is keyed.
     set_seed(recipe.seed, device_specific=True)
-    freeze(model, recipe.freeze)
-    spared = find_spared(assign_roles(model), recipe.optimizer)
-    if spared:
-        report.note(spared)
+    _limit_training(model, recipe, report)
     learner = make_learner(accelerator, model, recipe)
     run = _open_run(path, options, accelerator)
     facts = RunFacts(setting, options, assembly.plan, splits.num_classes, accelerator)
@@ -146,6 +144,14 @@ def _tell_start(recipe: TrainingRecipe, assembly: Assembly, report: SessionRepor
         report.note(f"initialization {recipe.initialization} has no effect: weights were loaded")
     if assembly.fresh:
         report.note(f"{len(assembly.fresh)} quantizers start fresh, the rest from the weights")
+
+
+def _limit_training(model: nn.Module, recipe: TrainingRecipe, report: SessionReport) -> None:
+    """Freeze what the recipe leaves as it is, and say what a method keeps from decay."""
+    freeze(model, recipe.freeze)
+    spared = find_spared(assign_roles(model), recipe.optimizer)
+    if spared:
+        report.note(spared)
 
 
 def _train(
