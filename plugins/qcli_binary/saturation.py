@@ -28,7 +28,7 @@ class _PassInside(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, value: Tensor, lo: float, hi: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.bounds = (lo, hi)
-        return value.to(x.dtype).view_as(value)
+        return value.to(x.dtype, copy=True)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:

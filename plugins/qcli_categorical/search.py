@@ -101,6 +101,8 @@ class CategoricalSearch(Quantizer):
         column = torch.zeros(len(values), *[1] * len(info.shape))
         self.register_buffer("closed", column if growth_fractions else None)
         self._open(1)
+        if self.closed is not None and sampling == "gumbel":
+            self.noise.copy_(self.closed.expand_as(self.noise))
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:

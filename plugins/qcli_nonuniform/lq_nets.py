@@ -158,7 +158,7 @@ class _PassUpTo(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: Tensor, highest: Tensor) -> Tensor:
         ctx.save_for_backward(x, highest)
-        return value.view_as(value)
+        return value.clone()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:

@@ -62,7 +62,7 @@ def sum_sigmoids(
 
 
 class _SigmoidSum(torch.autograd.Function):
-    """Saves its input and output, and recomputes the sigmoids."""
+    """Saves its input and what it emits, and recomputes the sigmoids."""
 
     @staticmethod
     def forward(
@@ -86,7 +86,8 @@ class _SigmoidSum(torch.autograd.Function):
             for step, exponent in zip(levels.diff().unbind(), exponents, strict=True):
                 total = total + step * torch.sigmoid(exponent)
             value = scale * total
-        ctx.save_for_backward(x, gain, scale, levels, edges, temperature, value)
+        # A copy: whoever receives the value may change it in place.
+        ctx.save_for_backward(x, gain, scale, levels, edges, temperature, value.clone())
         ctx.chosen = (exponent_clamp, backward_slope)
         return value
 

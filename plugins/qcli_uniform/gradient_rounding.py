@@ -46,6 +46,11 @@ def draw_noise(shape: torch.Size, seed: Tensor) -> Tensor:
     return (_mix(_mix(places) ^ seed).double() / 2**32 - 0.5).float().reshape(shape)
 
 
+def salt_seed(seed: Tensor, gradient: Tensor) -> Tensor:
+    """Return the seed, mixed with what a gradient holds: a step's micro-batches have one seed."""
+    return seed ^ _mix(gradient.float().abs().sum().view(torch.int32).long() & _LOW_32_BITS)
+
+
 def _mix(x: Tensor) -> Tensor:
     """Spread 32-bit integers: Wellons' "lowbias32"."""
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & _LOW_32_BITS
@@ -58,10 +63,10 @@ class _QuantizeGradient(torch.autograd.Function):
     def forward(ctx: Any, output: Tensor, bits: int, seed: Tensor) -> Tensor:
         ctx.save_for_backward(seed)
         ctx.bits = bits
-        return output.view_as(output)
+        return output.clone()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (seed,) = ctx.saved_tensors
-        noise = draw_noise(gradient.shape, seed)
+        noise = draw_noise(gradient.shape, salt_seed(seed, gradient))
         return round_gradient(gradient.float(), noise, ctx.bits).to(gradient.dtype), None, None

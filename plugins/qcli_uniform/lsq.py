@@ -43,6 +43,8 @@ class LSQ(Quantizer):
         super().__init__(info)
         if granularity == "channel" and info.role != "weight":
             raise ValueError('granularity "channel" is for weights')
+        if info.role == "weight" and not signed:
+            raise ValueError('weights are signed; leave "signed" true')
         if bits == 1 and signed and info.role != "weight":
             raise ValueError("1 signed bit is for weights; set signed to false or bits to 2")
         self.binary = bits == 1 and signed
@@ -81,7 +83,11 @@ class LSQ(Quantizer):
 
     def health(self, latent: Tensor | None) -> dict[str, float]:
         """Return the smallest step, which collapses where its learning rate is too large."""
-        return {"step": float(self.step_size.detach().min())}
+        steps = self.step_size.detach().flatten()
+        if latent is not None and self.per_channel:
+            # The step of a filter of zeros is as small as it can be, from the start.
+            steps = steps[latent.movedim(self.info.channel_axis, 0).flatten(1).any(1)]
+        return {"step": float(steps.min())} if len(steps) else {}
 
     def codebook(self) -> Tensor:
         """Return the 2^b multiples of the step: [K], or [O, K] per channel."""

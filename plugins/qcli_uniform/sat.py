@@ -81,8 +81,10 @@ class SAT(Quantizer):
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Measure the factor of a weight."""
-        if self.is_weight and self.rescales and not self.is_identity:
-            self.factor.copy_(self._measure_factor(x.float()))
+        if self.is_weight and not self.is_identity:
+            # A state that was loaded may have rescaled.
+            measured = self._measure_factor(x.float())
+            self.factor.copy_(measured if self.rescales else torch.ones_like(measured))
 
     @torch.no_grad()
     def after_step(self, latent: Tensor | None) -> None:

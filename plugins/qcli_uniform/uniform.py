@@ -52,6 +52,8 @@ class Uniform(Quantizer):
         if granularity == "channel" and info.role != "weight":
             raise ValueError('granularity "channel" is for weights')
         is_weight = info.role == "weight"
+        if is_weight and not signed:
+            raise ValueError('weights are signed; leave "signed" true')
         if is_weight and symmetric is False:
             raise ValueError("weights are symmetric; asymmetric ranges are for inputs and outputs")
         self.symmetric = is_weight if symmetric is None else symmetric

@@ -120,7 +120,7 @@ class _Replace(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, value: Tensor, bounds: tuple[float, float]) -> Tensor:
         ctx.save_for_backward(x)
         ctx.bounds = bounds
-        return value.to(x.dtype).view_as(value)
+        return value.to(x.dtype, copy=True)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:

@@ -65,7 +65,9 @@ def _cuts(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
 def _keeps(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     if node.op == "call_module":
         return isinstance(modules[str(node.target)], KEEPING)
-    return _call(node) in KEEPING_CALLS
+    # A number that is added may be negative, and alpha may turn a sign.
+    is_plain = all(isinstance(each, fx.Node) for each in node.args) and "alpha" not in node.kwargs
+    return _call(node) in KEEPING_CALLS and (is_plain or "add" not in _call(node))
 
 
 def _call(node: fx.Node) -> str:

@@ -73,13 +73,17 @@ def _saturated(history: History) -> Finding | None:
     limit = MOST_AT_ENDS if is_weight else MOST_AT_TOP
     if history.last["levels"] < FEWEST_LEVELS_WITH_ENDS or value <= limit:
         return None
-    if is_weight and not any(name in history.last for name in SIZES):
-        # Without a range of its own nothing is cut off: a search may well like its ends.
+    has_range = any(name in history.last for name in SIZES)
+    if is_weight and not has_range:
+        # Nothing is cut off: a search may well like its ends.
         return None
     where = "the two outer levels" if is_weight else "the highest level"
+    cure = "a norm before the layer"
+    if has_range:
+        cure = "a wider start of the range, or another optimizer.groups.quantizer.lr_factor"
     text = (
-        f"{_percent(value)} of the values are saturated in {where}, limit {_percent(limit)}; try a "
-        "wider start of the range, or another optimizer.groups.quantizer.lr_factor"
+        f"{_percent(value)} of the values are saturated in {where}, limit {_percent(limit)}; "
+        f"try {cure}"
     )
     return history.find("saturated", value, limit, text)
 

@@ -32,6 +32,19 @@ def passes_gradients(case: Case) -> Iterator[str]:
         yield "the gradient of the latent is 0 everywhere"
 
 
+def gives_its_result_away(case: Case) -> Iterator[str]:
+    """What forward returns may be changed in place, as ReLU(inplace=True) does."""
+    quantizer, latent = case.start()
+    gradients = []
+    for in_place in (False, True):
+        leaf = latent.clone().requires_grad_()
+        result = quantizer(leaf * 1.0)
+        result = result.mul_(1.0) if in_place else result * 1.0
+        gradients.append(torch.autograd.grad(result.sum(), leaf)[0])
+    if not same_bits(*gradients):
+        yield "the gradient of the latent is another one then"
+
+
 def follows_progress_alone(case: Case) -> Iterator[str]:
     """on_progress is pure: the same progress gives the same state, in any order."""
     quantizer, latent = case.start()

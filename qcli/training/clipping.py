@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from qcli.errors import UsageError
 from qcli.quantization.ops import all_reduce_sum
 from qcli.quantization.quantizer import Quantizer
 from qcli.quantization.surgery import latents
@@ -26,6 +27,9 @@ class Clipping:
         network: The bare network.
         limit: The norm.
         at: "latent" or "quantized".
+
+    Raises:
+        UsageError: No weight is quantized at which to clip.
     """
 
     def __init__(self, accelerator: Accelerator, network: nn.Module, limit: float, at: str) -> None:
@@ -37,6 +41,8 @@ class Clipping:
         for quantizer, latent in latents(network).items() if at == "quantized" else ():
             quantizer.register_forward_hook(self._listen)
             self.inner |= {id(each) for each in (latent, *quantizer.parameters())}
+        if at == "quantized" and not self.inner:
+            raise UsageError('"clip_gradient_at": "quantized", but no weight is quantized')
 
     def clip(self) -> None:
         """Cut the gradients at hand; what arrived at quantizers is forgotten."""

@@ -81,9 +81,9 @@ class InitialWeights:
         fresh = [
             quantizer
             for prefix, quantizer in prefixes.items()
-            if any(name.startswith(prefix) for name in missing)
+            if prefix in dropped or any(name.startswith(prefix) for name in missing)
         ]
-        _observe_latents(model, fresh)
+        _encode_again(model, fresh)
         return fresh
 
     def _changed(self, plan: Plan) -> list[tuple[str, str]]:
@@ -102,13 +102,14 @@ class InitialWeights:
             raise UsageError(f"--init-from {self.source}: {what}: {', '.join(faults)}{advice}")
 
 
-def _observe_latents(model: nn.Module, fresh: Sequence[Quantizer]) -> None:
-    """Show new weight quantizers the loaded weights: they were built on random ones."""
+@torch.no_grad()
+def _encode_again(model: nn.Module, fresh: Sequence[Quantizer]) -> None:
+    """Let new weight quantizers start from the loaded weights: they were built on random ones."""
     latent_of = latents(model)
     for quantizer in fresh:
         latent = latent_of.get(quantizer)
         if latent is not None and latent.shape == quantizer.info.shape:
-            quantizer.observe(latent.detach())
+            latent.copy_(quantizer.right_inverse(latent))
 
 
 def _prefix(layer: str, slot: str) -> str:
@@ -155,7 +156,7 @@ def read_weights(path: Path) -> InitialWeights:
     if not file.exists():
         raise UsageError(f"--init-from {path}: {file} does not exist")
     state = _read_state(file, f"--init-from {path}: {file}")
-    return InitialWeights(str(path), state, _read_slots(path / "plan.json"))
+    return InitialWeights(str(path), state, _read_slots(file.parent / "plan.json"))
 
 
 def _read_state(file: Path, label: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 import qcli
 from qcli.testing import check_quantizer
 from qcli_uniform.dorefa import DoReFa
-from qcli_uniform.gradient_rounding import draw_noise, round_gradient
+from qcli_uniform.gradient_rounding import draw_noise, round_gradient, salt_seed
 
 W = torch.tensor([[0.9, -0.4, 0.05], [-0.2, 0.6, -1.2]])
 G = torch.tensor([[0.1, -0.2, 0.3], [-0.4, 0.5, -0.6]])
@@ -209,9 +209,20 @@ def test_output_passes_and_its_gradient_is_rounded() -> None:
     quantizer.on_progress(at(3))
     assert torch.equal(quantizer(W), W)
     found = gradient_of(quantizer, W, DR)
-    assert torch.equal(found, round_gradient(DR, draw_noise(DR.shape, quantizer.noise_seed), 2))
+    seed = salt_seed(quantizer.noise_seed, DR)
+    assert torch.equal(found, round_gradient(DR, draw_noise(DR.shape, seed), 2))
     thirds = (found / (2 * DR.abs().amax(1, keepdim=True)) + 0.5) * 3
     assert close(thirds, thirds.round())
+
+
+def test_micro_batches_of_a_step_draw_noise_of_their_own() -> None:
+    """They have one seed; alike noise would not average out."""
+    quantizer = output()
+    quantizer.on_progress(at(3))
+    ramp = torch.linspace(-1, 1, 300).reshape(1, 300)
+    first, second = (gradient_of(quantizer, ramp, scale * ramp) / scale for scale in (1.0, 4.0))
+    assert torch.equal(first, gradient_of(quantizer, ramp, ramp))
+    assert (first != second).float().mean() > 0.1
 
 
 def test_output_of_few_bits_is_quantized_too() -> None:

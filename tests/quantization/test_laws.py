@@ -30,7 +30,7 @@ EVERY = ("weight", *DATA)
 VARIANTS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("lsq", {"bits": 1}, ("weight",)),
     *(("lsq", {"bits": bits}, EVERY) for bits in (2, 8)),
-    *(("lsq", {"bits": bits, "signed": False}, EVERY) for bits in (1, 2, 8)),
+    *(("lsq", {"bits": bits, "signed": False}, DATA) for bits in (1, 2, 8)),
     *(("lsq", {"bits": bits, "granularity": "channel"}, ("weight",)) for bits in (1, 2, 8)),
     ("lsq", {"initial_step": 0.3}, EVERY),
     ("lsq", {"learned": False}, EVERY),
@@ -38,9 +38,9 @@ VARIANTS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("dorefa", {"gradient_through_max": False}, EVERY),
     *(("uniform", {"bits": bits}, EVERY) for bits in (2, 3)),
     *(("uniform", {"bits": bits, "granularity": "channel"}, ("weight",)) for bits in (2, 8)),
-    ("uniform", {"signed": False}, EVERY),
+    ("uniform", {"signed": False}, DATA),
     ("uniform", {"symmetric": True}, EVERY),
-    ("uniform", {"symmetric": True, "signed": False}, EVERY),
+    ("uniform", {"symmetric": True, "signed": False}, DATA),
     ("uniform", {"observer": "minmax"}, EVERY),
     *(
         ("categorical", {"value_space": space, "sampling": sampling}, ("weight",))
@@ -203,6 +203,16 @@ def step_in_place(self: Steps, latent: Tensor) -> Tensor:
     return Steps.forward(self, latent)
 
 
+class HandOutView(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
 def average_in_forward(self: Steps, latent: Tensor) -> Tensor:
     result = Steps.forward(self, latent)
     if self.training:
@@ -263,6 +273,10 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "no straight-through": ({"forward": flat_gradient}, "get a finite gradient"),
     "cuts the gradient": ({"forward": emit(lambda _, y: y.detach())}, "get a finite gradient"),
     "infinite gradient": ({"forward": root_gradient}, "get a finite gradient"),
+    "hands out a view": (
+        {"forward": emit(lambda _, y: HandOutView.apply(y))},
+        "may be changed in place",
+    ),
     "counts steps": ({"on_progress": count_steps}, "on_progress is pure"),
     "draws anything": ({"on_progress": draw_anything}, "on_progress is pure"),
     "clips in forward": ({"forward": step_in_place}, "Train, eval and train again"),

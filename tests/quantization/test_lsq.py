@@ -243,10 +243,22 @@ ON_DATA = replace(ENTRY, quantizes=frozenset({"input", "output"}))
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
-@pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
-def test_laws_on_weights(bits: int, signed: bool, granularity: str) -> None:
-    check_quantizer(ON_WEIGHTS, {"bits": bits, "signed": signed, "granularity": granularity})
+def test_laws_on_weights(bits: int, granularity: str) -> None:
+    check_quantizer(ON_WEIGHTS, {"bits": bits, "granularity": granularity})
+
+
+def test_unsigned_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match="weights are signed"):
+        make("weight", (2, 3), signed=False)
+
+
+def test_a_filter_of_zeros_is_not_sick() -> None:
+    quantizer = make("weight", (2, 3), granularity="channel")
+    weight = torch.tensor([[0.0, 0.0, 0.0], [0.5, -0.5, 0.5]])
+    latent = quantizer.right_inverse(weight)
+    assert quantizer.health(latent) == {"step": pytest.approx(2 * 0.5 / math.sqrt(7))}
+    assert quantizer.health(torch.zeros(2, 3)) == {}
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

@@ -54,6 +54,24 @@ def test_what_a_layer_receives(between: tuple[nn.Module, ...], nonnegative: bool
     assert (last in survey_model(model, (1, 8, 8)).nonnegative["input"]) == nonnegative
 
 
+class Shifted(nn.Module):
+    """Moves what a ReLU returns, and takes one from another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.conv1 = nn.Conv2d(1, 1, 1)
+        self.conv2 = nn.Conv2d(1, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.relu(x)
+        return self.conv1(y + -0.5) + self.conv2(torch.add(y, y, alpha=-1))
+
+
+def test_a_shifted_relu_can_be_negative() -> None:
+    assert survey_model(Shifted(), (1, 4, 4)).nonnegative["input"] == set()
+
+
 class Untraceable(nn.Module):
     """Asks its data."""
 

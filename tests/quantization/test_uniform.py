@@ -114,12 +114,17 @@ def test_weight_is_followed_after_each_step() -> None:
     assert close(quantizer.grid().step, 2 * 0.1571429)
 
 
+def test_unsigned_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match="weights are signed"):
+        make(signed=False)
+
+
 @pytest.mark.parametrize(
     ("options", "levels"),
     [
         ({"bits": 2}, [-1, 0, 1]),
         ({"bits": 4}, list(range(-7, 8))),
-        ({"bits": 2, "signed": False}, [0, 1, 2, 3]),
+        ({"bits": 2, "signed": False, "role": "input", "symmetric": True}, [0, 1, 2, 3]),
     ],
 )
 def test_symmetric_levels(options, levels) -> None:

@@ -18,6 +18,16 @@ from qcli.training.assembly import assemble, build_float_model
 from qcli.training.initial_weights import read_weights
 
 TRAINING = "lenet5-digits-20ep"
+LSQ8 = {"quantizer": "lsq", "bits": 8}
+WIDER = {
+    "name": "wider",
+    "default": {
+        "weight": {"quantizer": "qnn", "bits": 2},
+        "input": {"quantizer": "lsq", "bits": 4, "signed": False},
+    },
+    "first_layer": {"weight": LSQ8, "input": LSQ8},
+    "last_layer": {"weight": LSQ8, "input": LSQ8 | {"signed": False}},
+}
 LATENT = ".parametrizations.weight.original"
 
 
@@ -157,6 +167,23 @@ def test_quantizers_of_another_width_start_fresh(resolve, catalog, tmp_path):
     torch.testing.assert_close(step, 2 * weight.abs().mean())
     assert found["fc2.parametrizations.weight.0.step_size"] == 0.625
     assert not found["conv2.input_quantizer.observed"]
+
+
+@pytest.mark.parametrize("of", ["folder", "file"])
+def test_another_method_starts_from_the_latents_that_were_loaded(resolve, catalog, tmp_path, of):
+    """QNN spreads small weights over [-1, 1]: left as they are, 2 bits would round all to 0."""
+    setting = resolve("lsq-w4a4")
+    state = quantized_state(setting, catalog)
+    save_file(state, tmp_path / "best.safetensors")
+    plan = assemble(setting, catalog, 10).plan
+    (tmp_path / "plan.json").write_text(json.dumps(plan_to_json(plan)))
+    (tmp_path / "qnn.json").write_text(json.dumps(WIDER))
+    path = tmp_path if of == "folder" else tmp_path / "best.safetensors"
+    assembly = assemble(resolve(str(tmp_path / "qnn.json")), catalog, 10, path)
+    found = assembly.model.state_dict()["conv2" + LATENT]
+    loaded = state["conv2" + LATENT]
+    torch.testing.assert_close(found, loaded / loaded.abs().max())
+    assert "conv2" in {each.info.layer for each in assembly.fresh}
 
 
 def test_the_value_space_is_the_recipes_own(resolve, catalog, tmp_path):

@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 pytestmark = pytest.mark.slow
 
@@ -79,10 +81,20 @@ def test_two_processes_give_the_losses_of_one(tmp_path, quantization, changes, t
         [row["train_loss"] for row in one], rel=tolerance
     )
     assert [row["epoch"] for row in two] == [1, 2, 3]
+    compare_statistics(tmp_path, tolerance)
     assert done.stdout.count("best test top-1") == 1
     assert done.stderr.count("epoch   1") == 1
     names = {file.name for file in (tmp_path / "two").iterdir()}
     assert names == {file.name for file in (tmp_path / "one").iterdir()}
+
+
+def compare_statistics(folder, tolerance):
+    """What quantizers measure over all processes: steps, bases, ranges."""
+    one, two = (load_file(folder / run / "last.safetensors") for run in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name in one:
+        if name.rpartition(".")[2] in ("step_size", "basis", "low", "high", "magnitude", "scale"):
+            torch.testing.assert_close(two[name], one[name], rtol=tolerance, atol=tolerance / 10)
 
 
 def test_torchrun_works_and_a_run_of_two_resumes_with_two_alone(tmp_path):
