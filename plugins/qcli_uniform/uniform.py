@@ -103,7 +103,8 @@ class Uniform(Quantizer):
 
     def forward(self, latent: Tensor) -> Tensor:
         """Quantize; in train mode the batch's limits are gathered for the step's end."""
-        if self.training and self.follows:
+        # Calibration, which has no gradients, observes by itself.
+        if self.training and self.follows and torch.is_grad_enabled():
             self._gather(latent.detach())
         step, zero = self._step()
         return quantize_affine(latent, step, zero, self.lo, self.hi)

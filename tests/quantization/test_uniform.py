@@ -114,6 +114,15 @@ def test_weight_is_followed_after_each_step() -> None:
     assert close(quantizer.grid().step, 2 * 0.1571429)
 
 
+def test_calibration_is_not_gathered_for_a_step() -> None:
+    quantizer = make("input", (2,)).train()
+    with torch.no_grad():
+        quantizer(torch.tensor([-9.0, 9.0]))
+    assert (float(quantizer.batch_low), float(quantizer.batch_high)) == (0, 0)
+    quantizer(torch.tensor([-9.0, 9.0]))
+    assert (float(quantizer.batch_low), float(quantizer.batch_high)) == (-9, 9)
+
+
 def test_unsigned_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="weights are signed"):
         make(signed=False)
