@@ -112,7 +112,7 @@ def format_row(row: Row, work: Path) -> str:
     reported = f"{100 * row.reported:.2f}" if row.reported else ""
     how = f"{row.optimizer} {row.lr:g}" + (f", from {row.parent}" if row.parent else "")
     if not result.exists():
-        return f"| {row.name} | {how} | failed | | {reported} |"
+        return f"| {row.name} | {how} | no result | | {reported} |"
     found = json.loads(result.read_text())
     best, last = (100 * found[key]["top1"] for key in ("best", "last"))
     return f"| {row.name} | {how} | {best:.2f} | {last:.2f} | {reported} |"
