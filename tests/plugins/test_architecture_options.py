@@ -33,12 +33,15 @@ FORMS: dict[str, list[dict[str, Any]]] = {
     "resnet50": [{"stem": "cifar"}, {"stem": "imagenet"}],
 }
 # More blocks of the smaller networks, and nothing else.
-DEEPER = {"resnet32", "resnet44", "resnet56", "resnet110", "resnet1202", "resnet34"}
+LARGE = {
+    *("resnet32", "resnet44", "resnet56", "resnet110", "resnet1202"),
+    *("resnet18", "resnet34", "resnet50", "vgg_small"),
+}
 
 
 def case(name: str, options: dict[str, Any]) -> Any:
-    """Return a parameter set of a test; those of deep networks are slow."""
-    marks = pytest.mark.slow if name in DEEPER else ()
+    """Return a parameter set of a test; those of large networks are slow."""
+    marks = pytest.mark.slow if name in LARGE else ()
     words = [name, *(f"{key}={value}" for key, value in options.items())]
     return pytest.param(name, options, marks=marks, id=" ".join(words))
 

@@ -92,6 +92,7 @@ def test_what_is_sick_is_said_once_and_is_in_the_result(warned):
     assert line.endswith("weight: collapsed")
 
 
+@pytest.mark.slow
 def test_stop_stops_after_the_checkpoint_and_resume_goes_on(tmp_path):
     done = train(tmp_path, *sick(tmp_path, health="stop"), "-o", "run", code=1)
     assert "error: stopped by the health watch: layer fc1, weight: its step" in done.stderr
@@ -105,6 +106,7 @@ def test_stop_stops_after_the_checkpoint_and_resume_goes_on(tmp_path):
     assert len(findings(run)) == 1
 
 
+@pytest.mark.slow
 def test_off_writes_nothing_and_watching_changes_no_bit(warned, tmp_path):
     run, _ = warned
     done = train(tmp_path, *sick(tmp_path, health="off"), "-o", "off")
@@ -121,6 +123,7 @@ def test_off_writes_nothing_and_watching_changes_no_bit(warned, tmp_path):
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_a_float_run_has_nothing_to_watch(tmp_path):
     train(tmp_path, *recipes(tmp_path, HEALTHY, epochs=1)[:2], "-o", "run")
     assert "health" not in rows(tmp_path / "run")[0]
