@@ -32,7 +32,7 @@ FORMS: dict[str, list[dict[str, Any]]] = {
     "resnet18": [{"stem": "cifar"}, {"stem": "imagenet"}],
     "resnet50": [{"stem": "cifar"}, {"stem": "imagenet"}],
 }
-# More blocks of the smaller networks, and nothing else.
+# Made of the parts of the small ones; they take longer.
 LARGE = {
     *("resnet32", "resnet44", "resnet56", "resnet110", "resnet1202"),
     *("resnet18", "resnet34", "resnet50", "vgg_small"),
