@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qcli.quantization.grid import fit_grid as fit_grid
     from qcli.quantization.ops import all_reduce_max as all_reduce_max
     from qcli.quantization.ops import all_reduce_sum as all_reduce_sum
+    from qcli.quantization.ops import pass_inside as pass_inside
     from qcli.quantization.ops import round_ste as round_ste
     from qcli.quantization.ops import scale_gradient as scale_gradient
     from qcli.quantization.ops import straight_through as straight_through
@@ -55,6 +56,7 @@ _HOME = {
     "qcli.quantization.ops": (
         "all_reduce_max",
         "all_reduce_sum",
+        "pass_inside",
         "round_ste",
         "scale_gradient",
         "straight_through",

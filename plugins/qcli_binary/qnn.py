@@ -9,9 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from qcli import ParameterDefaults, Progress, Quantizer, TensorInfo
+from qcli import ParameterDefaults, Progress, Quantizer, TensorInfo, pass_inside
 from qcli_binary.powers_of_two import count_powers, find_power, make_powers
-from qcli_binary.saturation import pass_inside
 
 # More reach down to where float32 ends, and a GPU may take such numbers for 0.
 MOST_POWERS = 64

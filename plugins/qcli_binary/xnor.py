@@ -13,12 +13,12 @@ from qcli import (
     PlanError,
     Quantizer,
     TensorInfo,
+    pass_inside,
     scale_gradient,
     straight_through,
 )
 from qcli_binary.filter_sign import binarize
 from qcli_binary.input_scale import scale_by_inputs
-from qcli_binary.saturation import pass_inside
 
 
 class XNOR(Quantizer):

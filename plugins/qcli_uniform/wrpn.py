@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from qcli import Quantizer, TensorInfo
+from qcli import Quantizer, TensorInfo, pass_inside
 
 
 class WRPN(Quantizer):
@@ -80,9 +78,7 @@ class WRPN(Quantizer):
         """Quantize a weight, or an activation."""
         if self.is_identity:
             return latent
-        value = self._value(latent.detach().float())
-        quantized: Tensor = _Replace.apply(latent, value, self.bounds)
-        return quantized
+        return pass_inside(latent, self._value(latent.detach().float()), *self.bounds)
 
     def codebook(self) -> Tensor:
         """Return {-m, m}, or the multiples of 1/R or 1/N: [K], or [O, 2]."""
@@ -108,22 +104,3 @@ class WRPN(Quantizer):
             clipped = torch.round(clipped / self.step) * self.step
         # Clamping and rounding leave -0.0, which no codebook holds; adding 0.0 makes it 0.0.
         return clipped + 0.0
-
-
-class _Replace(torch.autograd.Function):
-    """Emits a value; the gradient passes inside the bounds and on them.
-
-    What torch.clamp passes on its bounds differs between releases of torch.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor, bounds: tuple[float, float]) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.bounds = bounds
-        return value.to(x.dtype, copy=True)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (x,) = ctx.saved_tensors
-        lo, hi = ctx.bounds
-        return torch.where((x >= lo) & (x <= hi), gradient, 0.0), None, None

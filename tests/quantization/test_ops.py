@@ -55,3 +55,15 @@ def test_scale_gradient_keeps_the_value_and_scales_the_gradient() -> None:
 def test_one_process_reduces_to_itself(reduce) -> None:
     x = torch.tensor([1.0, -2.0])
     assert reduce(x) is x
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pass_inside_gives_the_gradient_on_the_bounds_and_between(dtype: torch.dtype) -> None:
+    x = torch.tensor([-1.5, -1.0, 0.25, 1.0, 1.5], dtype=dtype, requires_grad=True)
+    value = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    result = qcli.pass_inside(x, value)
+    result.backward(torch.full((5,), 0.5, dtype=dtype))
+    assert result.dtype == dtype
+    assert result.tolist() == value.tolist()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 0.5, 0.5, 0.5, 0]
