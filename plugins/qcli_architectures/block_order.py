@@ -19,9 +19,15 @@ NORM_FIRST = "norm_first"
 _EPSILON = 1e-4
 
 
-def make_leading_norm(channels: int) -> nn.Module:
-    """Return the norm that stands before a layer; it sees the channels that the layer takes."""
-    return nn.BatchNorm2d(channels, eps=_EPSILON)
+def make_leading_norm(channels: int, after_linear: bool = False) -> nn.Module:
+    """Return the norm that stands before a layer; it sees the channels that the layer takes.
+
+    Args:
+        channels: Their number.
+        after_linear: They come from a linear layer, without height and width.
+    """
+    norm = nn.BatchNorm1d if after_linear else nn.BatchNorm2d
+    return norm(channels, eps=_EPSILON)
 
 
 def require_norms(block_order: str, batch_norm: bool, advice: str) -> None:

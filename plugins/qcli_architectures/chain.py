@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from itertools import groupby
 
 from torch import nn
 
@@ -13,3 +14,12 @@ def chain_layers(layers: Mapping[str, nn.Module | None]) -> nn.Sequential:
     return nn.Sequential(
         OrderedDict((name, layer) for name, layer in layers.items() if layer is not None)
     )
+
+
+def chain_groups(layers: Mapping[str, nn.Module]) -> nn.Sequential:
+    """Call the layers one after another; neighbors `part.name` become one child `part`."""
+    groups: dict[str, nn.Module] = {}
+    for part, names in groupby(layers, key=lambda name: name.rpartition(".")[0]):
+        group = {name.rpartition(".")[2]: layers[name] for name in names}
+        groups |= {part: chain_layers(group)} if part else group
+    return chain_layers(groups)

@@ -25,3 +25,8 @@ def check_image_size(network: str, image_shape: ImageShape, smallest: int) -> No
             f"are {format_shape((channels, smallest, smallest))}. Choose larger images, or another "
             "network: run `qcli list architectures`"
         )
+
+
+def count_places(length: int, kernel: int, stride: int = 1, padding: int = 0) -> int:
+    """Return how many places a window has along a side of `length` pixels."""
+    return (length + 2 * padding - kernel) // stride + 1

@@ -16,20 +16,18 @@ from functools import partial
 
 from torch import nn
 
-from qcli_architectures.activation import make_activation
 from qcli_architectures.block_order import NORM_FIRST, NORM_LAST
 from qcli_architectures.chain import chain_layers
 from qcli_architectures.image_shape import ImageShape
+from qcli_architectures.kaiming import initialize_fan_out
 from qcli_architectures.norm_first_block import (
     BASIC_BLOCKS,
     BOTTLENECKS,
     make_end,
     make_norm_first_projection,
 )
-from qcli_architectures.residual_block import conv1x1, conv3x3, make_stage
-
-# The stem "auto" keeps the resolution of images up to this height.
-SMALL_IMAGE_HEIGHT = 64
+from qcli_architectures.residual_block import conv1x1, make_stage
+from qcli_architectures.stem import make_stem
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def _build(
     c1, c2, c3, c4 = depth.channels
     network = chain_layers(
         {
-            **_make_stem(stem, image_shape, activation),
+            **make_stem(stem, image_shape, activation),
             "layer1": make_stage(block, n1, 64, c1, stride=1),
             "layer2": make_stage(block, n2, c1, c2, stride=2),
             "layer3": make_stage(block, n3, c2, c3, stride=2),
@@ -107,24 +105,8 @@ def _build(
             "fc": nn.Linear(c4, num_classes),
         }
     )
-    _initialize(network)
+    initialize_fan_out(network)
     return network
-
-
-def _make_stem(stem: str, image_shape: ImageShape, activation: str) -> dict[str, nn.Module]:
-    channels, height, _ = image_shape
-    if stem == "cifar" or (stem == "auto" and height <= SMALL_IMAGE_HEIGHT):
-        return {
-            "conv1": conv3x3(channels, 64),
-            "bn1": nn.BatchNorm2d(64),
-            "relu": make_activation(activation),
-        }
-    return {
-        "conv1": nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False),
-        "bn1": nn.BatchNorm2d(64),
-        "relu": make_activation(activation),
-        "maxpool": nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
-    }
 
 
 def _make_projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
@@ -132,9 +114,3 @@ def _make_projection(in_channels: int, out_channels: int, stride: int) -> nn.Mod
 
 
 PROJECTIONS = {NORM_LAST: _make_projection, NORM_FIRST: make_norm_first_projection}
-
-
-def _initialize(network: nn.Module) -> None:
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -72,6 +72,17 @@ def build_resnet44(
     return _build(7, num_classes, image_shape, activation, block_order)
 
 
+def build_resnet50_6n2(
+    num_classes: int,
+    image_shape: ImageShape,
+    *,
+    activation: str = "relu",
+    block_order: str = "norm_last",
+) -> nn.Module:
+    """Return the ResNet-50 of this family, not the one for ImageNet: 8 blocks in each stage."""
+    return _build(8, num_classes, image_shape, activation, block_order)
+
+
 def build_resnet56(
     num_classes: int,
     image_shape: ImageShape,

@@ -1,19 +1,30 @@
-"""VGG-Small: six convolutions and one linear layer for small images.
+"""VGG-Small and VGG-7: six convolutions for small images, and one or two linear layers.
 
-Source: Cai et al., Deep Learning with Low Precision by Half-wave Gaussian Quantization, CVPR 2017,
-    arXiv:1702.00953; in the form of Zhang et al., LQ-Nets, ECCV 2018, arXiv:1807.10029
+Source: VGG-Small: Cai et al., Deep Learning with Low Precision by Half-wave Gaussian Quantization,
+    CVPR 2017, arXiv:1702.00953; in the form of Zhang et al., LQ-Nets, ECCV 2018, arXiv:1807.10029.
+    VGG-7: Courbariaux et al., Binarized Neural Networks, NeurIPS 2016, arXiv:1602.02830; Li et al.,
+    Ternary Weight Networks, 2016, arXiv:1605.04711
+Differs: no norm stands behind the last layer of VGG-7, as one does in Binarized Neural Networks.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import nn
 
-from qcli_architectures.activation import make_activation
-from qcli_architectures.block_order import NORM_FIRST, NORM_LAST, make_leading_norm
 from qcli_architectures.chain import chain_layers
+from qcli_architectures.hidden_layer import (
+    LAYER_POOL_NORM,
+    HiddenLayer,
+    arrange_hidden,
+    order_parts,
+)
 from qcli_architectures.image_shape import ImageShape, check_image_size
 from qcli_architectures.kaiming import initialize_fan_in
 from qcli_architectures.residual_block import conv3x3
+
+_WIDTHS = (128, 128, 256, 256, 512, 512)
 
 
 def build_vgg_small(
@@ -31,67 +42,64 @@ def build_vgg_small(
         UsageError: Three poolings leave nothing of an image of fewer than 8 pixels.
     """
     check_image_size("vgg_small", image_shape, smallest=8)
-    channels, height, width = image_shape
+    hidden = _make_convolutions(image_shape[0])
     network = chain_layers(
         {
-            "conv1": conv3x3(channels, 128),
-            "bn1": nn.BatchNorm2d(128),
-            "relu1": make_activation(activation),
-            **_CONVOLUTIONS[block_order](activation),
+            **arrange_hidden(hidden, activation, order_parts(block_order, LAYER_POOL_NORM)),
             "flatten": nn.Flatten(),
-            "fc": nn.Linear(512 * (height // 8) * (width // 8), num_classes),
+            "fc": nn.Linear(_count_features(image_shape), num_classes),
         }
     )
     initialize_fan_in(network)
     return network
 
 
-def _make_norm_last(activation: str) -> dict[str, nn.Module]:
-    return {
-        "conv2": conv3x3(128, 128),
-        "pool2": nn.MaxPool2d(2),
-        "bn2": nn.BatchNorm2d(128),
-        "relu2": make_activation(activation),
-        "conv3": conv3x3(128, 256),
-        "bn3": nn.BatchNorm2d(256),
-        "relu3": make_activation(activation),
-        "conv4": conv3x3(256, 256),
-        "pool4": nn.MaxPool2d(2),
-        "bn4": nn.BatchNorm2d(256),
-        "relu4": make_activation(activation),
-        "conv5": conv3x3(256, 512),
-        "bn5": nn.BatchNorm2d(512),
-        "relu5": make_activation(activation),
-        "conv6": conv3x3(512, 512),
-        "pool6": nn.MaxPool2d(2),
-        "bn6": nn.BatchNorm2d(512),
-        "relu6": make_activation(activation),
-    }
+def build_vgg7(
+    num_classes: int,
+    image_shape: ImageShape,
+    *,
+    activation: str = "relu",
+    block_order: str = "norm_last",
+) -> nn.Module:
+    """Return VGG-7: the convolutions of VGG-Small, and two linear layers; nothing has a bias.
+
+    Raises:
+        UsageError: Three poolings leave nothing of an image of fewer than 8 pixels.
+    """
+    check_image_size("vgg7", image_shape, smallest=8)
+    linear = HiddenLayer(
+        "fc1",
+        "7",
+        nn.Linear(_count_features(image_shape), 1024, bias=False),
+        nn.BatchNorm1d(1024),
+        before={"flatten": nn.Flatten()},
+    )
+    hidden = [*_make_convolutions(image_shape[0]), linear]
+    network = chain_layers(
+        {
+            **arrange_hidden(hidden, activation, order_parts(block_order, LAYER_POOL_NORM)),
+            "fc2": nn.Linear(1024, num_classes, bias=False),
+        }
+    )
+    initialize_fan_in(network)
+    return network
 
 
-def _make_norm_first(activation: str) -> dict[str, nn.Module]:
-    """Return the same layers behind norms; what feeds the linear layer stays as it is."""
-    return {
-        "bn2": make_leading_norm(128),
-        "conv2": conv3x3(128, 128),
-        "relu2": make_activation(activation),
-        "pool2": nn.MaxPool2d(2),
-        "bn3": make_leading_norm(128),
-        "conv3": conv3x3(128, 256),
-        "relu3": make_activation(activation),
-        "bn4": make_leading_norm(256),
-        "conv4": conv3x3(256, 256),
-        "relu4": make_activation(activation),
-        "pool4": nn.MaxPool2d(2),
-        "bn5": make_leading_norm(256),
-        "conv5": conv3x3(256, 512),
-        "relu5": make_activation(activation),
-        "bn6": make_leading_norm(512),
-        "conv6": conv3x3(512, 512),
-        "pool6": nn.MaxPool2d(2),
-        "bn7": nn.BatchNorm2d(512),
-        "relu6": make_activation(activation),
-    }
+def _make_convolutions(channels: int) -> list[HiddenLayer]:
+    """Return the six convolutions; every second one has a pooling."""
+    return [
+        HiddenLayer(
+            f"conv{number}",
+            str(number),
+            conv3x3(in_channels, out_channels),
+            nn.BatchNorm2d(out_channels),
+            after={} if number % 2 else {f"pool{number}": nn.MaxPool2d(2)},
+        )
+        for number, (in_channels, out_channels) in enumerate(pairwise((channels, *_WIDTHS)), 1)
+    ]
 
 
-_CONVOLUTIONS = {NORM_LAST: _make_norm_last, NORM_FIRST: _make_norm_first}
+def _count_features(image_shape: ImageShape) -> int:
+    """Return the values that are left of an image after three poolings."""
+    _, height, width = image_shape
+    return _WIDTHS[-1] * (height // 8) * (width // 8)

@@ -36,6 +36,21 @@ class QuantizerEntry:
 
 
 @dataclass(frozen=True)
+class Member:
+    """What is known of one network of a family before it is built.
+
+    Args:
+        name: What stands behind the colon, as runs remember it: a path is absolute.
+        num_classes: Used where no data set says otherwise.
+        image_shape: (C, H, W), used where no data set says otherwise.
+    """
+
+    name: str
+    num_classes: int
+    image_shape: Shape
+
+
+@dataclass(frozen=True)
 class ArchitectureEntry:
     """A family of float networks that `-a` can name.
 
@@ -45,11 +60,14 @@ class ArchitectureEntry:
         summary: One sentence.
         source: The citation.
         build: Called as `build(num_classes, image_shape, **options)`; returns a torch Module.
-        options: JSON Schema properties of the keyword parameters, as for quantizers.
+        options: JSON Schema properties of the keyword parameters, as for quantizers. One that is
+            called `pretrained` says whether the network comes with trained weights.
         first_layer: Dotted name of the first quantizable layer; None: the first one called.
         last_layer: Dotted name of the last quantizable layer; None: the last one called.
         default_num_classes: Used where no data set says otherwise.
         default_image_shape: (C, H, W), used where no data set says otherwise.
+        find_member: Of a family whose members differ in these two: called as `find_member(member)`
+            before torch is loaded; returns a `qcli.Member`.
     """
 
     name: str
@@ -61,6 +79,7 @@ class ArchitectureEntry:
     last_layer: str | None = None
     default_num_classes: int = 1000
     default_image_shape: Shape = (3, 224, 224)
+    find_member: Build | None = None
 
 
 @dataclass(frozen=True)
@@ -73,11 +92,14 @@ class DatasetEntry:
         source: The citation.
         build: Called as `build(root, image_shape, **options)`; returns a `qcli.Splits`. `root` is
             the path given with `-p` or None. `image_shape` is (C, H, W): the entry's own, or the
-            network's where the entry leaves it None. It raises `qcli.DataError` where files are
-            missing or damaged.
+            network's where the entry leaves it None, changed by the `image_size` and `channels`
+            that a recipe gives every data set. It raises `qcli.DataError` where files are missing
+            or damaged, or where it has no images of that shape.
         options: JSON Schema properties of the keyword parameters, as for quantizers.
         num_classes: None: known only from the files, as for a folder of images.
         image_shape: (C, H, W); None: the images are made in the shape that the network wants.
+        checksums: MD5 of the published files by path below `root`, for `qcli data check`. A file
+            may also lie at a shorter path: without the first folders.
     """
 
     name: str
@@ -87,3 +109,4 @@ class DatasetEntry:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     num_classes: int | None = None
     image_shape: Shape | None = None
+    checksums: Mapping[str, str] = field(default_factory=dict)

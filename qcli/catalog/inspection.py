@@ -16,7 +16,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _TAKEN = {
     QuantizerEntry: {"quantizer", "info"},
     ArchitectureEntry: {"name", "num_classes", "image_shape", "member"},
-    DatasetEntry: {"name", "root", "image_shape"},
+    DatasetEntry: {"name", "root", "image_shape", "image_size", "channels"},
 }
 
 
@@ -34,13 +34,18 @@ def check_entry(entry: Any, kind: type, hook: str) -> None:
     for field in ("summary", "source"):
         if not isinstance(getattr(record, field), str):
             raise ValueError(f"{record.name}: {field} is no string")
-    if not (isinstance(record.build, str) and ":" in record.build) and not callable(record.build):
-        raise ValueError(f'{record.name}: build is neither "module:name" nor callable')
+    for field in ("build", "find_member"):
+        build = getattr(record, field, None)
+        is_left_out = build is None and field == "find_member"
+        if not (is_left_out or callable(build) or (isinstance(build, str) and ":" in build)):
+            raise ValueError(f'{record.name}: {field} is neither "module:name" nor callable')
     _check_options(record, kind)
     if isinstance(record, QuantizerEntry):
         _check_slots(record)
     else:
         _check_shape(record)
+    if isinstance(record, DatasetEntry):
+        _check_checksums(record)
 
 
 def _check_name(record: Any, kind: type, hook: str) -> None:
@@ -89,3 +94,9 @@ def _check_shape(record: Any) -> None:
         isinstance(shape, tuple) and len(shape) == 3 and all(isinstance(n, int) for n in shape)
     ):
         raise ValueError(f"{record.name}: the image shape {shape!r} is not (C, H, W)")
+
+
+def _check_checksums(record: DatasetEntry) -> None:
+    for path, checksum in record.checksums.items():
+        if not re.fullmatch("[0-9a-f]{32}", checksum):
+            raise ValueError(f"{record.name}: the checksum of {path} is no MD5 in hexadecimal")

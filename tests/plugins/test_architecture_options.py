@@ -31,17 +31,21 @@ FORMS: dict[str, list[dict[str, Any]]] = {
     "lenet5_caffe": [{"batch_norm": True}],
     "resnet18": [{"stem": "cifar"}, {"stem": "imagenet"}],
     "resnet50": [{"stem": "cifar"}, {"stem": "imagenet"}],
+    "vgg16": [{"head": "cifar"}, {"head": "cifar_wide"}, {"head": "imagenet"}],
+    "alexnet_xnor": [{"form": "torch7"}, {"form": "pytorch"}],
+    "googlenet": [{"branch": "3x3"}, {"branch": "5x5"}],
+    "mobilenet_v2": [{"keep_expansion": False}, {"keep_expansion": True}],
+    "resnet18_preact": [{"shortcut": "projection"}, {"shortcut": "average_pool"}],
 }
-# Made of the parts of the small ones; they take longer.
-LARGE = {
-    *("resnet32", "resnet44", "resnet56", "resnet110", "resnet1202"),
-    *("resnet18", "resnet34", "resnet50", "vgg_small"),
-}
+# The others are made of the same parts, and take longer.
+SMALL = {"lenet5", "lenet5_caffe", "lenet5_classic", "lenet_n2d2", "simplenet", "resnet20"}
+# The height and width of the images of networks that take none of 32 pixels.
+SIDES = {"alexnet": 67, "alexnet_dorefa": 44, "alexnet_xnor": 67, "alexnet_torchvision": 63}
 
 
 def case(name: str, options: dict[str, Any]) -> Any:
-    """Return a parameter set of a test; those of large networks are slow."""
-    marks = pytest.mark.slow if name in LARGE else ()
+    """Return a parameter set of a test; those of networks that are not small are slow."""
+    marks = () if name in SMALL else pytest.mark.slow
     words = [name, *(f"{key}={value}" for key, value in options.items())]
     return pytest.param(name, options, marks=marks, id=" ".join(words))
 
@@ -52,6 +56,9 @@ NORM_FIRST = [
     if name not in WITHOUT_NORMS
     for form in FORMS.get(name, [{}])
 ]
+BOTH_ORDERS = [each for each in NORM_FIRST if each.values[0] != "alexnet_xnor"]
+# Between the layers of a Bi-Real network there is no activation in either order.
+WITH_ACTIVATIONS = [each for each in BOTH_ORDERS if each.values[0] != "bireal_resnet18"]
 NORMS = nn.BatchNorm1d | nn.BatchNorm2d
 
 
@@ -72,11 +79,18 @@ def has_norms(name: str, options: dict[str, Any]) -> bool:
     return bool(options.get("batch_norm", name not in {"lenet5_caffe", "lenet5_classic"}))
 
 
+def list_choices(option: Any) -> list[Any]:
+    """Return the values of an option; of a number its default alone."""
+    if option["type"] == "boolean":
+        return [False, True]
+    return list(option.get("enum", [option["default"]]))
+
+
 def every_combination() -> list[Any]:
     """Every network with every choice of all its options, but the refused ones."""
     found = []
     for name, entry in ENTRIES.items():
-        choices = [option.get("enum", [False, True]) for option in entry.options.values()]
+        choices = [list_choices(option) for option in entry.options.values()]
         for values in itertools.product(*choices):
             options = dict(zip(entry.options, values, strict=True))
             if options["block_order"] == "norm_last" or has_norms(name, options):
@@ -105,7 +119,7 @@ def test_norms_first_feed_every_inner_layer(name: str, options: dict[str, Any]) 
     assert not survey.nonnegative["input"] & set(inner)
 
 
-@pytest.mark.parametrize(("name", "options"), NORM_FIRST)
+@pytest.mark.parametrize(("name", "options"), WITH_ACTIVATIONS)
 def test_norms_last_feed_relu_outputs_to_inner_layers(name: str, options: dict[str, Any]) -> None:
     """What norm_first is there for: the check above can fail."""
     network = build(name, **{**options, "block_order": "norm_last"})
@@ -113,7 +127,7 @@ def test_norms_last_feed_relu_outputs_to_inner_layers(name: str, options: dict[s
     assert survey.nonnegative["input"] & set(survey.called(network)[1:-1])
 
 
-@pytest.mark.parametrize(("name", "options"), NORM_FIRST)
+@pytest.mark.parametrize(("name", "options"), BOTH_ORDERS)
 def test_the_order_changes_no_layer_and_no_name_of_one(name: str, options: dict[str, Any]) -> None:
     def layers(order: str) -> dict[str, str]:
         network = build(name, **{**options, "block_order": order})
@@ -135,6 +149,11 @@ def test_the_order_changes_no_initial_weight(name: str) -> None:
     assert all(torch.equal(first[key], last[key]) for key in layers)
 
 
+# Of the norms that do not stand before an inner layer, where the authors' code says so.
+OWN_EPSILONS = {"alexnet_dorefa": {1e-4}, "alexnet_xnor": {1e-5, 1e-4, 1e-3}}
+OWN_EPSILONS |= {"googlenet": {1e-5, 1e-3}, "inception_v1": {1e-5, 1e-3}}
+
+
 @pytest.mark.parametrize(("name", "options"), NORM_FIRST)
 def test_norms_before_inner_layers_have_the_papers_epsilon(
     name: str, options: dict[str, Any]
@@ -143,7 +162,8 @@ def test_norms_before_inner_layers_have_the_papers_epsilon(
     survey = survey_model(network, ENTRIES[name].default_image_shape)
     leading = {survey.producers[layer] for layer in survey.called(network)[1:-1]}
     norms = [(each, m) for each, m in network.named_modules() if isinstance(m, NORMS)]
-    assert all(norm.eps == (1e-4 if each in leading else 1e-5) for each, norm in norms)
+    others = OWN_EPSILONS.get(name, {1e-5})
+    assert all(norm.eps in ({1e-4} if each in leading else others) for each, norm in norms)
 
 
 # What feeds the first inner layer, the last layer, and what comes after an inner layer.
@@ -165,6 +185,47 @@ def test_norms_before_inner_layers_have_the_papers_epsilon(
             {},
             "conv1 bn1 relu1 bn2 conv2 relu2 pool2 bn3 conv3 relu3 bn4 conv4 relu4 pool4 "
             "bn5 conv5 relu5 bn6 conv6 pool6 bn7 relu6 flatten fc",
+        ),
+        (
+            "vgg7",
+            {},
+            "conv1 bn1 relu1 bn2 conv2 relu2 pool2 bn3 conv3 relu3 bn4 conv4 relu4 pool4 "
+            "bn5 conv5 relu5 bn6 conv6 relu6 pool6 bn7 flatten fc1 bn8 relu7 fc2",
+        ),
+        (
+            "lenet_n2d2",
+            {},
+            "conv1 bn1 relu1 pool1 bn2 conv2 relu2 pool2 bn3 conv3 relu3 dropout1 bn4 flatten fc1 "
+            "dropout2 fc2",
+        ),
+        (
+            "simplenet",
+            {},
+            "conv1 bn1 relu1 bn2 conv2 relu2 bn3 conv3 relu3 avgpool bn4 flatten fc1 sigmoid fc2",
+        ),
+        (
+            "alexnet",
+            {},
+            "conv1 pool1 bn1 relu1 bn2 conv2 relu2 pool2 bn3 conv3 relu3 bn4 conv4 relu4 "
+            "bn5 conv5 relu5 pool5 bn6 fc6 relu6 bn7 fc7 bn8 relu7 flatten fc8",
+        ),
+        (
+            "alexnet_dorefa",
+            {},
+            "conv1 relu1 bn2 conv2 relu2 pool2 bn3 conv3 relu3 pool3 bn4 conv4 relu4 "
+            "bn5 conv5 relu5 pool5 bn6 flatten fc6 relu6 bn7 fc7 bn8 relu7 fc8",
+        ),
+        (
+            "alexnet_xnor",
+            {},
+            "conv1 bn1 relu1 pool1 bn2 conv2 pool2 bn3 conv3 bn4 conv4 bn5 conv5 pool5 "
+            "bn6 fc6 bn7 fc7 bn8 relu7 flatten fc8",
+        ),
+        (
+            "alexnet_xnor",
+            {"form": "pytorch"},
+            "conv1 bn1 relu1 pool1 bn2 conv2 relu2 pool2 bn3 conv3 relu3 bn4 conv4 relu4 "
+            "bn5 conv5 relu5 pool5 flatten bn6 fc6 relu6 bn7 dropout7 fc7 relu7 bn8 dropout8 fc8",
         ),
     ],
 )
@@ -205,6 +266,12 @@ def test_the_last_sum_is_normed_and_activated_before_the_last_layer() -> None:
         ("resnet18", {}, 11_689_512 + 2 * (2 * ((64 - 128) + (128 - 256) + (256 - 512)) + 512)),
         # 128 128 128 256 256 512 512 in place of 128 128 256 256 512 512.
         ("vgg_small", {}, 4_660_106 + 2 * 128),
+        # As there, and one of 512 stands before fc1.
+        ("vgg7", {}, 12_979_072 + 2 * 128),
+        # 6 6 16 120 in place of 6 16 120.
+        ("lenet_n2d2", {}, 61_754 + 2 * 6),
+        # 32 32 64 128 in place of 32 64 128.
+        ("simplenet", {}, 401_418 + 2 * 32),
     ],
 )
 def test_parameters_with_norms_first(name: str, options: dict[str, Any], expected: int) -> None:
@@ -214,7 +281,8 @@ def test_parameters_with_norms_first(name: str, options: dict[str, Any], expecte
 @pytest.mark.parametrize(("name", "options"), NORM_FIRST)
 def test_networks_with_norms_first_trace_and_train(name: str, options: dict[str, Any]) -> None:
     channels = ENTRIES[name].default_image_shape[0]
-    shape = (channels, 28, 28) if name.startswith("lenet5") else (channels, 32, 32)
+    side = 28 if name.startswith("lenet5") else SIDES.get(name, 32)
+    shape = (channels, side, side)
     with torch.device("cpu"):
         module, function = str(ENTRIES[name].build).split(":")
         network = getattr(importlib.import_module(module), function)(7, shape, **options)
@@ -251,6 +319,8 @@ def test_no_other_activation_is_left_beside_the_chosen_one(
         ("lenet5", {"batch_norm": False}, 'leave out "batch_norm": false'),
         ("lenet5_caffe", {}, 'add "batch_norm": true'),
         ("lenet5_classic", {}, "take lenet5, which has them"),
+        ("vgg16", {"batch_norm": False}, 'leave out "batch_norm": false'),
+        ("alexnet_torchvision", {"batch_norm": False}, 'leave out "batch_norm": false'),
     ],
 )
 def test_networks_without_norms_cannot_have_them_first(

@@ -21,6 +21,7 @@ from PIL import Image
 import qcli
 import qcli_datasets
 from qcli_datasets.image_files import decode_image
+from qcli_datasets.resizing import resize_images
 
 ENTRIES = {entry.name: entry for entry in qcli_datasets.qcli_register_datasets()}
 CLASS_COUNTS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
@@ -124,6 +125,15 @@ def test_mnist(tmp_path, folder, suffix):
     assert splits.train.images[1, 0, 0, :3].tolist() == [4, 5, 6]
     assert splits.test.labels.tolist() == [0, 1, 2, 3, 4]
     assert build("mnist", tmp_path, (3, 32, 32)).test.images.shape == (5, 3, 32, 32)
+
+
+def test_images_are_resized_bilinearly_and_rounded():
+    """Twice as large: a new pixel lies a quarter from one old one and three from the next."""
+    small = torch.tensor([[0, 100], [200, 41]], dtype=torch.uint8)[None, None]
+    large = [[0, 25, 75, 100], [50, 59, 76, 85], [150, 126, 79, 56], [200, 160, 81, 41]]
+    found = resize_images(small, (3, 4, 4))
+    assert found.dtype is torch.uint8
+    assert found[0].tolist() == [large] * 3
 
 
 def test_missing_files_are_fetched_when_asked_for(tmp_path, monkeypatch):
@@ -287,7 +297,7 @@ def test_fault_in_imagenet(tmp_path, layout, damage, message):
 def test_every_color_mode_becomes_rgb(tmp_path, mode):
     image = Image.new("I;16", (4, 4), 0x8000) if mode == "I;16" else Image.new("L", (4, 4), 128)
     image.convert(mode).save(tmp_path / "image.png", transparency=b"\0" if mode == "P" else None)
-    decoded = decode_image(tmp_path / "image.png")
+    decoded = decode_image(tmp_path / "image.png", "it")
     assert (decoded.mode, decoded.getpixel((0, 0))) == ("RGB", (128, 128, 128))
 
 
@@ -297,4 +307,4 @@ def test_damaged_image_is_named(tmp_path, kind):
     Image.effect_noise((64, 64), 50).convert("RGB").save(path)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(qcli.DataError, match=f"{path}: cannot be decoded"):
-        decode_image(path)
+        decode_image(path, str(path))

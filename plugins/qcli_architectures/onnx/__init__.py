@@ -1,0 +1,1 @@
+"""Networks that lie in ONNX files: read, named after their nodes, built from torch modules."""
