@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qcli import DatasetEntry, hookimpl
+from qcli_datasets import published
 
 Options = dict[str, dict[str, Any]]
 
@@ -37,11 +38,12 @@ _CIFAR100: Options = {
 _IMAGENET: Options = {
     "layout": {
         "description": (
-            "Where the test images are: folder is val/CLASS/IMAGE; flat is val/IMAGE with a list "
-            "of labels; auto is folder where val/ holds folders, else flat."
+            "Where the test images are. folder: val/CLASS/IMAGE; flat: val/IMAGE with a list of "
+            "labels; archives: all images stay in the published .tar files, and an index is kept "
+            "beside them; auto: what is there."
         ),
         "type": "string",
-        "enum": ["auto", "folder", "flat"],
+        "enum": ["auto", "folder", "flat", "archives"],
         "default": "auto",
     },
     "val_list": {
@@ -81,6 +83,18 @@ _SYNTHETIC: Options = {
     },
     "seed": _count("Another number makes other patterns and images.", 0, 2**32 - 1, default=0),
 }
+_FOLDER: Options = {
+    "test_fraction": {
+        "description": (
+            "The share of each class that is for testing where there is no train/; null: 0.2."
+        ),
+        "type": ["number", "null"],
+        "exclusiveMinimum": 0,
+        "exclusiveMaximum": 1,
+        "default": None,
+    },
+    "split_seed": _count("Another number draws other test images.", 0, 2**32 - 1, default=0),
+}
 
 
 def _mnist(name: str, summary: str, source: str) -> DatasetEntry:
@@ -92,6 +106,7 @@ def _mnist(name: str, summary: str, source: str) -> DatasetEntry:
         options=_DOWNLOAD,
         num_classes=10,
         image_shape=(1, 28, 28),
+        checksums=published.MNIST if name == "mnist" else published.FASHION_MNIST,
     )
 
 
@@ -104,12 +119,13 @@ def _cifar(num_classes: int, options: Options) -> DatasetEntry:
         options=options,
         num_classes=num_classes,
         image_shape=(3, 32, 32),
+        checksums=published.CIFAR10 if num_classes == 10 else published.CIFAR100,
     )
 
 
 @hookimpl
 def qcli_register_datasets() -> list[DatasetEntry]:
-    """Offer digits, MNIST and Fashion-MNIST, CIFAR, ImageNet, and synthetic images."""
+    """Offer digits, MNIST and Fashion-MNIST, CIFAR, ImageNet, any folder, synthetic images."""
     return [
         DatasetEntry(
             name="digits",
@@ -140,6 +156,14 @@ def qcli_register_datasets() -> list[DatasetEntry]:
             "IJCV 2015, arXiv:1409.0575",
             build="qcli_datasets.imagenet:build_imagenet",
             options=_IMAGENET,
+            image_shape=(3, 224, 224),
+        ),
+        DatasetEntry(
+            name="folder",
+            summary="Photographs in CLASS/, or in train/CLASS/ with test/CLASS/ or val/CLASS/.",
+            source="qcli",
+            build="qcli_datasets.folder:build_folder",
+            options=_FOLDER,
             image_shape=(3, 224, 224),
         ),
         DatasetEntry(

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -34,22 +35,44 @@ class ImageFiles:
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         path = self.folder / os.fsdecode(self.names[index])
-        return decode_image(path), int(self.labels[index])
+        return decode_image(path, str(path)), int(self.labels[index])
+
+    def select(self, indices: Sequence[int]) -> ImageFiles:
+        """Return the images at `indices`."""
+        names = [os.fsdecode(self.names[index]) for index in indices]
+        return ImageFiles(self.folder, names, self.labels[indices].tolist())
 
 
-def decode_image(path: Path) -> Image.Image:
+def check_color(dataset: str, image_shape: tuple[int, ...]) -> None:
+    """Check that images of three channels are asked for, which is what decoding gives.
+
+    Raises:
+        DataError: Another number is asked for.
+    """
+    if image_shape[0] != 3:
+        raise DataError(
+            f"{dataset}: photographs have 3 channels, found {image_shape[0]}; remove "
+            '"channels" from the dataset'
+        )
+
+
+def decode_image(file: Path | BinaryIO, name: str) -> Image.Image:
     """Decode an image of any color mode to RGB; transparency is dropped.
+
+    Args:
+        file: Its path, or its content.
+        name: What messages call it.
 
     Raises:
         DataError: The file is missing, damaged, or no image.
     """
     try:
         # Some files of ImageNet have harmless faults in their metadata, which Pillow warns of.
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
             return _convert_to_rgb(image)
     except Exception as error:  # Pillow's decoders raise anything on damaged files
         raise DataError(
-            f"{path}: cannot be decoded as an image: {error}; copy the file again, or delete it"
+            f"{name}: cannot be decoded as an image: {error}; copy the file again, or delete it"
         ) from error
 
 

@@ -7,32 +7,34 @@ from pathlib import Path
 
 from qcli import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-LAYOUT = "train/CLASS/IMAGE, and val/CLASS/IMAGE or val/IMAGE with val.txt"
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".webp"),
+    *(".gif", ".pgm", ".ppm", ".tif", ".tiff"),
+)
 
 
 def list_images(folder: Path) -> list[str]:
     """Return the names of the images in a folder."""
-    files = _list(folder)
+    files = _list(folder, f"images ending in {', '.join(SUFFIXES)}")
     return [file.name for file in files if _is_image(file.name) and file.is_file()]
 
 
-def list_folders(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder."""
-    return [file.name for file in _list(folder) if file.is_dir()]
+def list_folders(folder: Path, layout: str) -> list[str]:
+    """Return the names of the folders in a folder; `layout` says what is expected."""
+    return [file.name for file in _list(folder, layout) if file.is_dir()]
 
 
 def _is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def _list(folder: Path) -> list[os.DirEntry[str]]:
+def _list(folder: Path, expected: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise DataError(
-            f"{folder}: {error.strerror}; expected {LAYOUT}; pass -p DIR with the directory that "
-            "holds train/ and val/"
+            f"{folder}: {error.strerror}; expected {expected}; pass -p DIR with the directory that "
+            "holds them"
         ) from error
     return sorted(visible, key=lambda entry: entry.name)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from qcli import DataError, Normalization, Splits
-from qcli_datasets.image_files import ImageFiles
-from qcli_datasets.image_folder import LAYOUT, SUFFIXES, list_folders, list_images
+from qcli_datasets.class_folders import list_classes, list_known_classes, scan_classes
+from qcli_datasets.image_files import ImageFiles, check_color
+from qcli_datasets.image_folder import list_folders, list_images
+from qcli_datasets.imagenet_archives import DEVKIT, TRAIN, VAL, read_archives
 from qcli_datasets.resizing import ImageShape
 
+LAYOUT = (
+    "train/CLASS/IMAGE, and val/CLASS/IMAGE or val/IMAGE with val.txt; "
+    f"or {TRAIN}, {VAL} and {DEVKIT}"
+)
 NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -24,65 +30,30 @@ def build_imagenet(
 
     Args:
         root: The path given with `-p`.
-        image_shape: Of no use here: images keep their size until they are cropped for training.
+        image_shape: (3, H, W); images keep their size until they are cropped for training.
         layout: `folder` is val/CLASS/IMAGE; `flat` is val/IMAGE with a list of labels; `auto` is
-            folder where val/ holds folders, else flat.
+            folder where val/ holds folders, else flat; `archives` is the published archives, which
+            auto takes where there is no train/.
         val_list: The list of the flat layout, relative to `root`: lines `IMAGE LABEL`.
     """
     if root is None:
         raise DataError(f"imagenet needs -p DIR: the directory that holds {LAYOUT}")
+    check_color("imagenet", image_shape)
     train, val = root / "train", root / "val"
-    classes = _list_classes(train)
-    is_flat = layout == "flat" or (layout == "auto" and not list_folders(val))
+    has_archives = not train.is_dir() and (root / TRAIN).is_file()
+    if layout == "archives" or (layout == "auto" and has_archives):
+        archived, archived_test, ids = read_archives(root)
+        return Splits(archived, archived_test, len(ids), NORMALIZATION, ids)
+    classes = list_classes(train, LAYOUT)
+    is_flat = layout == "flat" or (layout == "auto" and not list_folders(val, LAYOUT))
     # The test images come first: a fault there is told before the training images are listed.
     test = (
         _read_list(root / val_list, val, len(classes))
         if is_flat
-        else _scan_folders(val, _list_known(val, train, classes), classes)
+        else scan_classes(val, list_known_classes(val, train, classes, LAYOUT), classes)
     )
-    train_images = _scan_folders(train, classes, classes)
+    train_images = scan_classes(train, classes, classes)
     return Splits(train_images, test, len(classes), NORMALIZATION, classes)
-
-
-def _list_classes(train: Path) -> list[str]:
-    classes = list_folders(train)
-    if len(classes) < 2:
-        raise DataError(
-            f"{train}: the number of folders is {len(classes)}; expected one for each of 2 or "
-            "more classes; pass -p DIR with the directory that holds train/ and val/"
-        )
-    return classes
-
-
-def _list_known(val: Path, train: Path, classes: Sequence[str]) -> list[str]:
-    found = list_folders(val)
-    if not found:
-        raise DataError(
-            f"{val}: holds no folders; expected one for each class; where the images lie in it "
-            'directly, set the option "layout" to "flat"'
-        )
-    if unknown := sorted(set(found).difference(classes)):
-        raise DataError(
-            f"{val / unknown[0]}: there is no folder of this name in {train}; "
-            "expected the same classes in both"
-        )
-    return found
-
-
-def _scan_folders(folder: Path, found: Sequence[str], classes: Sequence[str]) -> ImageFiles:
-    label_of = {name: label for label, name in enumerate(classes)}
-    names: list[str] = []
-    labels: list[int] = []
-    for class_name in found:
-        files = list_images(folder / class_name)
-        if not files:
-            raise DataError(
-                f"{folder / class_name}: holds no images; expected files ending in "
-                f"{', '.join(SUFFIXES)}; add images, or delete the folder"
-            )
-        names += [f"{class_name}/{file}" for file in files]
-        labels += [label_of[class_name]] * len(files)
-    return ImageFiles(folder, names, labels)
 
 
 def _read_list(val_list: Path, val: Path, num_classes: int) -> ImageFiles:

@@ -45,13 +45,16 @@ def command(run: Path, as_json: bool, **options: Any) -> None:
                     "top1": metrics.top1,
                     "top5": metrics.top5,
                     "loss": metrics.loss,
+                    **metrics.class_scores,
                     "images": metrics.count,
                 },
                 indent=2,
             )
         )
         return
+    by_class = "".join(f", {name} {percent(part)}" for name, part in metrics.class_scores.items())
     print_data(
         f"{run}, {options['weights']} weights, {metrics.count} test images: "
         f"top-1 {percent(metrics.top1)}, top-5 {percent(metrics.top5)}, loss {metrics.loss:.4f}"
+        f"{by_class}"
     )

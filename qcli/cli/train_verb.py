@@ -27,9 +27,17 @@ DEMO = {"train_json": "lenet5-digits-20ep", "quant_json": "search-1b"}
 @click.option("-p", "--data-dir", type=Path, metavar="DIR", help="Where data sets lie.")
 @click.option("--download", is_flag=True, help="Fetch the data set into the data directory.")
 @click.option("--init-from", type=Path, metavar="RUN|FILE", help="Weights to start from.")
+@click.option("--teacher", type=Path, metavar="RUN|FILE", help="A run to learn from (distill).")
 @click.option("-o", "--work-dir", type=Path, metavar="DIR", help="The run directory; must be new.")
 @click.option("--resume", type=Path, metavar="RUN", help="Go on with a run, bit for bit.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Train for fewer or more epochs.")
+@click.option(
+    "--epochs-scale",
+    type=float,
+    metavar="S",
+    help="Train S times as long: epochs, milestones, periods and warm-ups are multiplied, in both "
+    "recipes; a factor f for each epoch becomes f^(1/S).",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Key of everything random.")
 @click.option("--cpu", is_flag=True, help="Leave GPUs alone.")
 @click.option(
@@ -62,6 +70,8 @@ def command(**options: Any) -> None:
     catalog = load_catalog(options["plugins"])
     _require_training_recipe(request)
     setting = resolve_setting(request, catalog)
+    for note in setting.notes if is_main_process() else ():
+        say(note)
     verbose = options.pop("verbose")
     if verbose or options["dry_run"]:
         _print_plan(setting, catalog)
@@ -97,6 +107,7 @@ def _run(
     session = SessionOptions(
         data_root=options["data_dir"],
         init_from=options["init_from"],
+        teacher=options["teacher"],
         work_dir=options["work_dir"],
         cpu=options["cpu"],
         threads=options["threads"],
@@ -135,6 +146,8 @@ def _resume(options: dict[str, Any]) -> None:
     options["plugins"] = (*record["plugins"], *options["plugins"])
     if options["data_dir"] is None and record["data_root"]:
         options["data_dir"] = Path(record["data_root"])
+    if record.get("teacher"):
+        options["teacher"] = Path(record["teacher"])
     options["threads"] = options["threads"] or record["threads"]
     options["cpu"] = options["cpu"] or record["cpu"]
     catalog = load_catalog(options["plugins"])

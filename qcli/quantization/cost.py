@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from qcli.quantization.plan import Plan
 
 FORMULA = (
-    "bit operations = sum over layers of MACs x weight bits x input bits, 32 for float; "
-    "weight bytes = sum over layers of weights x weight bits / 8, rounded up"
+    "bit operations (BOPs) = sum over layers of MACs x weight bits x input bits, 32 for float; "
+    "weight bytes = sum over layers of weights x weight bits / 8, rounded up, as N2D2 counts: "
+    "without biases, norms and parameters of quantizers; 1 MB = 10^6 bytes"
 )
 
 
@@ -31,6 +32,11 @@ class Cost:
     bit_operations: int
     weight_bytes: int
     float_bytes: int
+
+    @property
+    def weight_megabytes(self) -> float:
+        """The memory of the weights in units of 10^6 bytes, as tables print it."""
+        return self.weight_bytes / 1e6
 
 
 def count_cost(plan: Plan) -> Cost:

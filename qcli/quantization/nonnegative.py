@@ -17,6 +17,7 @@ KEEPING = (
     nn.MaxPool2d,
     nn.MaxPool3d,
     nn.MaxPool1d,
+    nn.ZeroPad2d,
 )
 CUTTING_CALLS = {"relu", "relu_", "relu6", "sigmoid"}
 KEEPING_CALLS = {

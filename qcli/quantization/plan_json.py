@@ -22,6 +22,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
             "macs": cost.macs,
             "bit_operations": cost.bit_operations,
             "weight_bytes": cost.weight_bytes,
+            "weight_megabytes": cost.weight_megabytes,
             "float_weight_bytes": cost.float_bytes,
         },
     }

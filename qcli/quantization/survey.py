@@ -27,7 +27,7 @@ ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.PReLU, nn.Identity)
 # They keep the scale of what they receive.
 HOMOGENEOUS = (nn.ReLU, nn.PReLU, nn.Identity, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 # They change the place of values and not their kind: neighbors are looked for beyond them.
-PASSING = (nn.Flatten, nn.Dropout, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+PASSING = (nn.Flatten, nn.Dropout, nn.ZeroPad2d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 
 
 @dataclass

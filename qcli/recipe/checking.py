@@ -18,7 +18,7 @@ from qcli.recipe.value_space import expand_value_space
 from qcli.recipe.wording import describe
 
 # What every schema may refer to, those of plugins' options included.
-SHARED = ("schedule", "value_space")
+SHARED = ("schedule", "transform", "value_space")
 
 
 def _is_integer(_: Any, value: Any) -> bool:
@@ -123,7 +123,7 @@ def fill_defaults(value: Any, schema: Schema, root: Schema | None = None) -> Any
     if not isinstance(value, dict):
         return value
     filled = dict(value)
-    for part in _branches(value, schema, root):
+    for part in branches(value, schema, root):
         for key, field in part.get("properties", {}).items():
             field = resolve_reference(field, root)
             if key not in filled and "default" in field:
@@ -133,7 +133,7 @@ def fill_defaults(value: Any, schema: Schema, root: Schema | None = None) -> Any
     return filled
 
 
-def _branches(value: Any, schema: Schema, root: Schema) -> Iterator[Schema]:
+def branches(value: Any, schema: Schema, root: Schema) -> Iterator[Schema]:
     """Yield the schema and those conditional parts of it that apply to the value."""
     yield schema
     for part in schema.get("allOf", ()):

@@ -12,8 +12,6 @@ from qcli.recipe.checking import fault, fill_defaults, find_faults, load_schema,
 from qcli.recipe.document import Document
 from qcli.recipe.slots import check_slots
 
-NAME_SCHEMA = {"description": "The entry's name.", "type": "string"}
-
 
 @dataclass
 class Findings:
@@ -77,7 +75,8 @@ def _check_entry(document: Document, part: str, catalog: Catalog) -> Findings:
         entry = catalog.dataset(name) if part == "dataset" else catalog.architecture(name)[0]
     except PluginError as error:
         return Findings(missing=[fault(document, (part, "name"), str(error))])
-    return Findings(check_options(document, part, entry.options, name=NAME_SCHEMA))
+    checked: Mapping[str, Any] = load_schema("training")["properties"][part]["properties"]
+    return Findings(check_options(document, part, entry.options, **{key: {} for key in checked}))
 
 
 def _relations(document: Document) -> Iterator[str]:
@@ -107,6 +106,7 @@ def _idle_options(document: Document, value: Mapping[str, Any]) -> Iterator[str]
     if value["loss"] != "cross_entropy" and value["label_smoothing"]:
         text = f"found {value['label_smoothing']}, which belongs to the cross-entropy; remove it"
         yield fault(document, ("label_smoothing",), text)
+    yield from _idle_distillation(document, value)
     if value["clip_gradient_at"] != "latent" and value["clip_gradient_norm"] is None:
         text = "nothing is cut; set clip_gradient_norm too, such as 5"
         yield fault(document, ("clip_gradient_at",), text)
@@ -114,6 +114,18 @@ def _idle_options(document: Document, value: Mapping[str, Any]) -> Iterator[str]
         if "lr" in group and "lr_factor" in group:
             text = "found lr and lr_factor, allowed: one of them"
             yield fault(document, ("optimizer", "groups", role), text)
+
+
+def _idle_distillation(document: Document, value: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what does not go with learning from a teacher."""
+    if value["distill"] is None:
+        return
+    if value["loss"] != "cross_entropy":
+        text = f'found with the loss "{value["loss"]}", allowed: with the cross-entropy; remove one'
+        yield fault(document, ("distill",), text)
+    if value["distill"]["weight"] == 1 and value["label_smoothing"]:
+        text = f"found {value['label_smoothing']}, but the weight of distill is 1; remove one"
+        yield fault(document, ("label_smoothing",), text)
 
 
 def _undivided(parts: int, batch_size: int) -> str:

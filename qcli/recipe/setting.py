@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from qcli.catalog.building import settle_member
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, Shape
 from qcli.errors import RecipeError, UsageError
@@ -15,6 +16,7 @@ from qcli.recipe.checks import Findings, check_options, check_recipe
 from qcli.recipe.document import Document, read_document
 from qcli.recipe.flags import apply_layer_flags, apply_overrides
 from qcli.recipe.quantization import QuantizationRecipe
+from qcli.recipe.scaling import Scaling
 from qcli.recipe.slots import fill_slots
 from qcli.recipe.training import TrainingRecipe
 
@@ -31,6 +33,7 @@ class Request:
     first_layer: str | None = None
     last_layer: str | None = None
     epochs: int | None = None
+    epochs_scale: float | None = None
     seed: int | None = None
     download: bool = False
 
@@ -47,6 +50,9 @@ class Setting:
         architecture_options: Its keyword arguments.
         dataset: The data set's entry, None where none is named.
         dataset_options: Its keyword arguments.
+        image_size: Pixels of a side of the images that the recipe asks for; None: not said.
+        channels: Channels of the images that the recipe asks for; None: not said.
+        notes: What a flag did that is worth saying.
     """
 
     training: TrainingRecipe | None
@@ -56,12 +62,23 @@ class Setting:
     architecture_options: Mapping[str, Any]
     dataset: DatasetEntry | None = None
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
+    image_size: int | None = None
+    channels: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> Shape:
-        """(C, H, W) of the images: the data set's, or what the network is made for."""
-        shape = self.dataset.image_shape if self.dataset else None
-        return shape or self.architecture.default_image_shape
+        """(C, H, W): what the recipe says, else the data set's, else what the network is for."""
+        own = self.dataset.image_shape if self.dataset else None
+        channels, height, width = own or self.architecture.default_image_shape
+        size = self.image_size
+        return self.channels or channels, size or height, size or width
+
+    @property
+    def starts_trained(self) -> bool:
+        """Whether the network comes with trained weights, and the recipe draws none anew."""
+        drawn = self.training is not None and self.training.initialization != "default"
+        return bool(self.architecture_options.get("pretrained")) and not drawn
 
 
 def resolve_setting(request: Request, catalog: Catalog) -> Setting:
@@ -72,6 +89,7 @@ def resolve_setting(request: Request, catalog: Catalog) -> Setting:
         PluginError: The only faults are names that no plugin offers.
         UsageError: No network is named, or a flag fits no recipe.
     """
+    scaling = _scaling(request)
     training, quantization = _read(request)
     training = training and _with_flags(training, request)
     training, quantization = apply_overrides(training, quantization, request.overrides)
@@ -89,7 +107,40 @@ def resolve_setting(request: Request, catalog: Catalog) -> Setting:
         findings.raise_any()
     elif any(flags.values()):
         raise UsageError("--first-layer and --last-layer need a quantization recipe: --quant-json")
-    return _resolve(training, quantization, reasons, request, catalog)
+    if scaling:
+        training, quantization = _scale(training, quantization, scaling, catalog)
+    setting = _resolve(training, quantization, reasons, request, catalog)
+    return replace(setting, notes=tuple(scaling.notes)) if scaling else setting
+
+
+def _scaling(request: Request) -> Scaling | None:
+    if request.epochs_scale is None:
+        return None
+    if request.epochs is not None:
+        raise UsageError(
+            "--epochs cuts a run, --epochs-scale changes its pace with its length; give one of them"
+        )
+    return Scaling(request.epochs_scale)
+
+
+def _scale(
+    training: Document | None, quantization: Document | None, scaling: Scaling, catalog: Catalog
+) -> tuple[Document | None, Document | None]:
+    """Scale checked recipes, and check them again: a scale may go beyond what is allowed.
+
+    Defaults are filled in before, for schedules among them must be scaled too.
+    """
+    findings, label = Findings(), f"--epochs-scale {scaling.scale:g}"
+    if training:
+        value = scaling.training(fill_defaults(training.value, load_schema("training")))
+        training = replace(training, value=value)
+        findings.add(check_recipe(Document(label, value), "training", catalog))
+    if quantization:
+        value = scaling.quantization(fill_slots(quantization.value, catalog), catalog)
+        quantization = replace(quantization, value=value)
+        findings.add(check_recipe(Document(label, value), "quantization", catalog))
+    findings.raise_any()
+    return training, quantization
 
 
 def _read(request: Request) -> tuple[Document | None, Document | None]:
@@ -135,16 +186,19 @@ def _resolve(
     name = given.get("name") or request.architecture
     if name is None:
         raise UsageError("no network is named: give -a ARCHITECTURE")
-    entry, member = catalog.architecture(name)
+    entry, member = settle_member(*catalog.architecture(name))
+    name = name if member is None else f"{entry.name}{member}"
     options = _network_options(entry, name, given, quantization)
     dataset_value = training.value["dataset"] if training else {"name": request.dataset}
     dataset = catalog.dataset(dataset_value["name"]) if dataset_value["name"] else None
     dataset_options = _filled(dataset_value, dataset.options) if dataset else {}
+    # These two change the shape that every data set is asked for: no plugin hears of them.
+    shape = {key: dataset_options.pop(key, None) for key in ("image_size", "channels")}
     recipe = None
     if training and dataset:
         value = fill_defaults(training.value, load_schema("training"))
         value["architecture"] = {"name": name, **options}
-        value["dataset"] = {"name": dataset.name, **dataset_options}
+        value["dataset"] = {"name": dataset.name, **shape, **dataset_options}
         recipe = TrainingRecipe.from_json(value)
     return Setting(
         training=recipe,
@@ -154,6 +208,7 @@ def _resolve(
         architecture_options=options | ({"member": member} if member is not None else {}),
         dataset=dataset,
         dataset_options=dataset_options,
+        **shape,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from qcli.catalog.catalog import Catalog
@@ -64,11 +64,21 @@ def _unfit(entry: QuantizerEntry, pointer: Pointer, catalog: Catalog) -> str:
 
 def fill_slots(value: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     """Return a copy of a checked recipe in which every slot has all its options."""
+
+    def fill(slot: Mapping[str, Any], _: Pointer) -> Any:
+        return fill_defaults(slot, options_schema(catalog.quantizer(slot["quantizer"]).options))
+
+    return map_slots(value, fill)
+
+
+def map_slots(
+    value: Mapping[str, Any], change: Callable[[Mapping[str, Any], Pointer], Any]
+) -> dict[str, Any]:
+    """Return a copy of a recipe with every slot that names a quantizer changed."""
+    changed = dict(value)
     for pointer in slot_places(value):
-        slot = part_at(value, pointer)
-        schema = options_schema(catalog.quantizer(slot["quantizer"]).options)
-        value = _replace(value, pointer, fill_defaults(slot, schema))
-    return value
+        changed = _replace(changed, pointer, change(part_at(value, pointer), pointer))
+    return changed
 
 
 def _replace(tree: Any, pointer: Pointer, value: Any) -> Any:

@@ -30,6 +30,19 @@ class OptimizerRecipe:
 
 
 @dataclass(frozen=True)
+class DistillationRecipe:
+    """How much a teacher counts.
+
+    Args:
+        weight: Its share in the loss, above 0, at most 1.
+        temperature: Divides the scores of both networks before the softmax, above 0.
+    """
+
+    weight: float
+    temperature: float
+
+
+@dataclass(frozen=True)
 class TrainingRecipe:
     """How a network is trained: the fields of the training schema, all filled in.
 
@@ -39,7 +52,7 @@ class TrainingRecipe:
     name: str
     initialization: str
     normalize: str | Mapping[str, Any]
-    augment: tuple[str, ...]
+    augment: tuple[str | Mapping[str, Any], ...]
     epochs: int
     batch_size: int
     accumulate: int
@@ -51,6 +64,8 @@ class TrainingRecipe:
     freeze: tuple[str, ...]
     clip_gradient_norm: float | None
     clip_gradient_at: str
+    ema_decay: float | None
+    distill: DistillationRecipe | None
     label_smoothing: float
     compile: bool
     channels_last: bool
@@ -62,6 +77,8 @@ class TrainingRecipe:
     batch_norm_recalibration_batches: int
     evaluation_batch_size: int
     evaluation_resize: int | None
+    evaluation_crop: str
+    interpolation: str
     workers: int | None
     checkpoint_every_minutes: float
     health: str
@@ -75,6 +92,9 @@ class TrainingRecipe:
         fields["lr"] = Schedule.from_json(fields["lr"])
         fields |= {key: tuple(fields[key]) for key in ("augment", "freeze")}
         fields["optimizer"] = _optimizer(fields["optimizer"])
+        distill = fields["distill"]
+        fields["distill"] = DistillationRecipe(**distill) if distill is not None else None
+        fields["ema_decay"] = (fields.pop("ema") or {}).get("decay")
         return cls(**fields, document=value)
 
 

@@ -57,7 +57,14 @@ def build_float_model(setting: Setting, num_classes: int | None = None) -> nn.Mo
 def plan_setting(
     setting: Setting, model: nn.Module, catalog: Catalog, *, pretrained: bool = False
 ) -> Plan:
-    """Plan the quantization of a setting's float network."""
+    """Plan the quantization of a setting's float network.
+
+    Args:
+        setting: What to plan.
+        model: Its float network.
+        catalog: Where quantizers are found.
+        pretrained: Whether trained weights were loaded into it; it may also bring its own.
+    """
     return make_plan(
         model,
         setting.quantization,
@@ -65,7 +72,7 @@ def plan_setting(
         catalog=catalog,
         first_layer=setting.architecture.first_layer,
         last_layer=setting.architecture.last_layer,
-        pretrained=pretrained,
+        pretrained=pretrained or setting.starts_trained,
     )
 
 

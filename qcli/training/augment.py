@@ -6,15 +6,14 @@ process that draws it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from qcli.errors import RecipeError
-
-STREAM_ONLY = ("rrc", "rrc_sat", "resize_crop", "fbresnet")
+GATHERS = ("flip", "pad_crop_", "shift_")
 
 
 @dataclass(frozen=True)
@@ -50,20 +49,13 @@ class Augmentation:
     change: Change
 
 
-def parse_augmentations(names: Sequence[str]) -> list[Augmentation]:
-    """Return the augmentations of images in memory.
+def runs_on_device(augment: Sequence[str | Mapping[str, Any]]) -> bool:
+    """Say whether all augmentations of a recipe only move pixels: then one gather does them."""
+    return all(isinstance(item, str) and item.startswith(GATHERS) for item in augment)
 
-    Raises:
-        RecipeError: A name is for images that are decoded from files.
-    """
-    wrong = [name for name in names if name in STREAM_ONLY]
-    if wrong:
-        raise RecipeError(
-            [
-                f'/augment: "{wrong[0]}" is for images decoded from files; this data set lies in '
-                "memory: use pad_crop_N, shift_N, flip"
-            ]
-        )
+
+def parse_augmentations(names: Sequence[str]) -> list[Augmentation]:
+    """Return the augmentations `flip`, `pad_crop_N` and `shift_N` by their names."""
     return [_parse(name) for name in names]
 
 

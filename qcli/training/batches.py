@@ -12,6 +12,7 @@ from torch import Tensor
 from qcli.training.augment import draw_epoch, map_pixels, parse_augmentations
 from qcli.training.division import Division
 from qcli.training.keyed import keyed_generator
+from qcli.training.normalization import PixelNormalization
 from qcli.training.splits import ArraySplit, Normalization
 
 # A global batch may be made for many devices; every process calibrates on the whole of one.
@@ -77,10 +78,13 @@ class Normalizer:
     """Turns uint8 [B, H, W, C] into normalized float32 [B, C, H, W] on the device."""
 
     def __init__(
-        self, normalization: Normalization | None, channels_last: bool, device: torch.device
+        self,
+        normalization: Normalization | PixelNormalization | None,
+        channels_last: bool,
+        device: torch.device,
     ) -> None:
-        mean = torch.tensor(normalization.mean if normalization else [0.0])
-        std = torch.tensor(normalization.std if normalization else [1.0])
+        mean = torch.as_tensor(normalization.mean if normalization else [0.0])
+        std = torch.as_tensor(normalization.std if normalization else [1.0])
         self.factor = (1 / (255 * std)).to(device)
         self.offset = (-mean / std).to(device)
         self.channels_last = channels_last

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from qcli.catalog.building import build_entry
+from qcli.catalog.entries import DatasetEntry, Shape
 from qcli.errors import DataError, PluginError, RecipeError
 from qcli.recipe.setting import Setting
 from qcli.recipe.training import TrainingRecipe
+from qcli.training.augment import runs_on_device
 from qcli.training.batches import (
     EvaluationBatches,
     Normalizer,
@@ -23,9 +25,8 @@ from qcli.training.batches import (
 )
 from qcli.training.division import Division
 from qcli.training.keyed import keyed_generator
-from qcli.training.splits import ArraySplit, ImageSplit, Normalization, Split, Splits
-
-IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+from qcli.training.normalization import choose_normalization
+from qcli.training.splits import ArraySplit, ImageSplit, Split, Splits
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,13 @@ class Data:
         training: What the network is trained on.
         selection: What selects the best epoch: the validation set, or the test set.
         test: The test set.
+        num_classes: Of all of them.
     """
 
     training: TrainingBatches
     selection: EvaluationBatches
     test: EvaluationBatches
+    num_classes: int
 
 
 def load_splits(setting: Setting, root: Path | None) -> Splits:
@@ -50,10 +53,27 @@ def load_splits(setting: Setting, root: Path | None) -> Splits:
         DataError: Files are missing or damaged.
         PluginError: What the data set's plugin returns is no Splits.
     """
-    entry = setting.dataset
-    assert entry is not None
+    assert setting.dataset is not None
+    return build_splits(setting.dataset, root, setting.image_shape, setting.dataset_options)
+
+
+def build_splits(
+    entry: DatasetEntry, root: Path | None, image_shape: Shape, options: Mapping[str, Any]
+) -> Splits:
+    """Read a data set.
+
+    Args:
+        entry: What its plugin offers.
+        root: Where its files lie.
+        image_shape: (C, H, W) of the images.
+        options: The keyword arguments of its `build`.
+
+    Raises:
+        DataError: Files are missing or damaged.
+        PluginError: What the plugin returns is no Splits.
+    """
     try:
-        splits = build_entry(entry, root, setting.image_shape, **setting.dataset_options)
+        splits = build_entry(entry, root, image_shape, **options)
     except ValueError as error:
         raise DataError(f"{entry.name}: {error}") from error
     if not isinstance(splits, Splits):
@@ -75,9 +95,10 @@ def make_data(
     train, held_out = _hold_out(splits.train, recipe)
     training = _make_training(train, splits, recipe, shape, process)
     test = make_evaluation(splits.test, splits, recipe, shape, process)
-    if held_out is None:
-        return Data(training, test, test)
-    return Data(training, make_evaluation(held_out, splits, recipe, shape, process), test)
+    selection = test
+    if held_out is not None:
+        selection = make_evaluation(held_out, splits, recipe, shape, process)
+    return Data(training, selection, test, splits.num_classes)
 
 
 def make_evaluation(
@@ -92,9 +113,15 @@ def make_evaluation(
     batch_size = recipe.evaluation_batch_size
     if isinstance(split, ArraySplit):
         return ResidentEvaluation(split, batch_size, normalizer, process)
-    from qcli.training.streaming import StreamedEvaluation, evaluation_transform
+    from qcli.training.streaming import StreamedEvaluation
+    from qcli.training.transforms import evaluation_transform
 
-    transform = evaluation_transform((shape[1], shape[2]), recipe.evaluation_resize)
+    transform = evaluation_transform(
+        (shape[1], shape[2]),
+        recipe.evaluation_resize,
+        recipe.evaluation_crop,
+        recipe.interpolation,
+    )
     return StreamedEvaluation(split, batch_size, transform, normalizer, recipe.workers, process)
 
 
@@ -109,11 +136,15 @@ def _make_training(
     division = Division(
         len(split), recipe.batch_size, recipe.accumulate, recipe.drop_last, process.count
     )
-    if isinstance(split, ArraySplit):
-        return ResidentTraining(split, division, recipe.augment, normalizer, recipe.seed, process)
-    from qcli.training.streaming import StreamedTraining, training_transform
+    if isinstance(split, ArraySplit) and runs_on_device(recipe.augment):
+        names = [str(name) for name in recipe.augment]
+        return ResidentTraining(split, division, names, normalizer, recipe.seed, process)
+    from qcli.training.streaming import StreamedTraining
+    from qcli.training.transforms import training_transform
 
-    transform = training_transform(recipe.augment, (shape[1], shape[2]))
+    transform = training_transform(
+        recipe.augment, shape, recipe.interpolation, in_memory=isinstance(split, ArraySplit)
+    )
     return StreamedTraining(
         split, division, transform, normalizer, recipe.seed, recipe.workers, process
     )
@@ -122,25 +153,8 @@ def _make_training(
 def _normalizer(
     splits: Splits, recipe: TrainingRecipe, channels: int, process: Process
 ) -> Normalizer:
-    normalization = _normalization(recipe.normalize, splits, channels)
+    normalization = choose_normalization(recipe.normalize, splits, channels)
     return Normalizer(normalization, recipe.channels_last, process.device)
-
-
-def _normalization(choice: Any, splits: Splits, channels: int) -> Normalization | None:
-    if choice == "none" or (choice == "dataset" and splits.normalization is None):
-        return None
-    own = {"dataset": splits.normalization, "imagenet": IMAGENET}
-    chosen = own[choice] if isinstance(choice, str) else Normalization(**choice)
-    assert chosen is not None
-    if len(chosen.mean) in (1, channels) and len(chosen.std) == len(chosen.mean):
-        return chosen
-    fault = (
-        f"{len(chosen.mean)} means and {len(chosen.std)} stds, "
-        f"but the images have {channels} channels"
-    )
-    if choice == "dataset":
-        raise PluginError(f"the data set normalizes with {fault}")
-    raise RecipeError([f"/normalize: {fault}"])
 
 
 def _hold_out(train: Split, recipe: TrainingRecipe) -> tuple[Split, Split | None]:

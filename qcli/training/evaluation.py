@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from qcli.errors import RunError
 from qcli.quantization.ops import all_reduce_sum
 from qcli.training.batches import EvaluationBatches
+from qcli.training.class_counts import ClassCounts
 from qcli.training.loss import Loss
 
 
@@ -26,41 +27,52 @@ class Metrics:
         top1: Share of images whose likeliest class is right, 0..1.
         top5: Share of images whose class is among the five likeliest, 0..1.
         count: Images seen, by all processes.
+        class_scores: Precision, recall and F1, 0..1, where classes were counted.
     """
 
     loss: float
     top1: float
     top5: float
     count: int
+    class_scores: Mapping[str, float] = field(default_factory=dict)
 
 
 class Tally:
     """Sums over images, on the device.
 
     `sums` is [loss, right in one, right in five, images], in float64 where the device has it.
+
+    Args:
+        device: Where the images are.
+        num_classes: How many classes to count by; None: they are not told apart.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, num_classes: int | None = None) -> None:
         dtype = torch.float32 if device.type == "mps" else torch.float64
         self.sums = torch.zeros(4, dtype=dtype, device=device)
+        self.classes = ClassCounts(num_classes, device) if num_classes else None
 
     @torch.no_grad()
     def add(self, logits: Tensor, labels: Tensor, mean_loss: Tensor) -> None:
         """Count a batch; nothing is read from the device."""
-        likeliest = logits.topk(min(5, logits.shape[1]), 1).indices == labels[:, None]
+        likeliest = logits.topk(min(5, logits.shape[1]), 1).indices
+        right = likeliest == labels[:, None]
         parts = (
             mean_loss.detach() * len(labels),
-            likeliest[:, 0].sum(),
-            likeliest.sum(),
+            right[:, 0].sum(),
+            right.sum(),
             labels.new_full((), len(labels)),
         )
         self.sums += torch.stack([part.to(self.sums.dtype) for part in parts])
+        if self.classes:
+            self.classes.add(likeliest[:, 0], labels)
 
     def read(self) -> Metrics:
-        """Return the metrics so far, over all processes: one exchange, one read."""
+        """Return the metrics so far, over all processes: one exchange and read of each tensor."""
         loss, top1, top5, count = all_reduce_sum(self.sums).tolist()
         seen = max(1.0, count)
-        return Metrics(loss / seen, top1 / seen, top5 / seen, int(count))
+        class_scores = self.classes.read() if self.classes else {}
+        return Metrics(loss / seen, top1 / seen, top5 / seen, int(count), class_scores)
 
 
 @contextmanager
@@ -94,7 +106,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def evaluate(
-    model: nn.Module, batches: EvaluationBatches, device: torch.device, loss: Loss = cross_entropy
+    model: nn.Module,
+    batches: EvaluationBatches,
+    device: torch.device,
+    loss: Loss = cross_entropy,
+    num_classes: int | None = None,
 ) -> Metrics:
     """Measure a network on a test or validation set, over all processes.
 
@@ -103,11 +119,12 @@ def evaluate(
         batches: The images.
         device: Where the network is.
         loss: Of scores and labels, a mean over images.
+        num_classes: How many classes to count by; None: without precision, recall and F1.
 
     Raises:
         RunError: Not every image was counted exactly once.
     """
-    tally = Tally(device)
+    tally = Tally(device, num_classes)
     with evaluating(model):
         for batch in batches:
             logits = model(batch.images).float()

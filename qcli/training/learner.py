@@ -16,9 +16,11 @@ from qcli.quantization.quantizer import Quantizer
 from qcli.quantization.surgery import latents, quantizers
 from qcli.recipe.schedule import Progress
 from qcli.recipe.training import TrainingRecipe
+from qcli.training.average import WeightAverage
 from qcli.training.batches import MicroBatch
 from qcli.training.clipping import Clipping
 from qcli.training.diagnosis import find_first_non_finite
+from qcli.training.distillation import Teacher
 from qcli.training.evaluation import Tally
 from qcli.training.loss import Loss, training_loss
 from qcli.training.optimizer import make_optimizer, set_learning_rate
@@ -37,6 +39,8 @@ class Learner:
         loss: Of scores and labels.
         clipping: Cuts the gradient, where the recipe asks for it.
         served: Every quantizer, with its latent where it serves a weight.
+        average: Of what is trained, where the recipe asks for one.
+        teacher: What the network learns from beside the labels, where the recipe asks for it.
     """
 
     accelerator: Accelerator
@@ -47,6 +51,8 @@ class Learner:
     loss: Loss
     clipping: Clipping | None
     served: tuple[tuple[Quantizer, nn.Parameter | None], ...]
+    average: WeightAverage | None
+    teacher: Teacher | None = None
 
     def step(self, batches: Sequence[MicroBatch], progress: Progress, tally: Tally) -> None:
         """Take one optimizer step.
@@ -72,6 +78,8 @@ class Learner:
     def _backward(self, batch: MicroBatch, tally: Tally) -> None:
         logits = self.forward(batch.images).float()
         loss = self.loss(logits, batch.labels)
+        if self.teacher is not None:
+            loss = self.teacher.blend(loss, logits, batch.images)
         if loss.device.type == "cpu":
             self.stop_if_not_finite(loss, batch)
         tally.add(logits, batch.labels, loss)
@@ -86,6 +94,8 @@ class Learner:
             with torch.no_grad():
                 for quantizer, latent in self.served:
                     quantizer.after_step(latent)
+            if self.average is not None:
+                self.average.update()
 
     def stop_if_not_finite(self, loss: Tensor, batch: MicroBatch) -> None:
         """Raise RunError, naming the layer, where a loss is not finite."""
@@ -97,7 +107,12 @@ class Learner:
             )
 
 
-def make_learner(accelerator: Accelerator, model: nn.Module, recipe: TrainingRecipe) -> Learner:
+def make_learner(
+    accelerator: Accelerator,
+    model: nn.Module,
+    recipe: TrainingRecipe,
+    teacher: Teacher | None = None,
+) -> Learner:
     """Group the parameters, build the optimizer and prepare both for devices and processes."""
     optimizer = make_optimizer(
         model, recipe.optimizer, accelerator.device, scaled=recipe.precision == "float16"
@@ -109,5 +124,10 @@ def make_learner(accelerator: Accelerator, model: nn.Module, recipe: TrainingRec
     forward = torch.compile(prepared) if recipe.compile else prepared
     limit = recipe.clip_gradient_norm
     clipping = Clipping(accelerator, network, limit, recipe.clip_gradient_at) if limit else None
+    average = WeightAverage(network, recipe.ema_decay) if recipe.ema_decay else None
+    if average is not None:
+        accelerator.register_for_checkpointing(average)
     loss = training_loss(recipe)
-    return Learner(accelerator, network, forward, optimizer, recipe, loss, clipping, served)
+    return Learner(
+        accelerator, network, forward, optimizer, recipe, loss, clipping, served, average, teacher
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -16,7 +16,9 @@ from qcli.errors import Interrupted, RunError
 from qcli.quantization.finding import Finding
 from qcli.quantization.ops import all_reduce_max, all_reduce_sum
 from qcli.recipe.schedule import Progress
+from qcli.training.batches import EvaluationBatches
 from qcli.training.checkpoint import save_checkpoint
+from qcli.training.class_counts import CLASS_SCORES
 from qcli.training.data import Data
 from qcli.training.evaluation import Metrics, Tally, evaluate
 from qcli.training.interruption import Interruption
@@ -88,9 +90,9 @@ class Loop:
         metrics, position = self._train_epoch(position)
         self._require_finite(metrics)
         started = time.monotonic()
-        with self._hard_norms():
+        with self._averaged(), self._hard_norms():
             with self.watch.counting() if self.watch else nullcontext():
-                selected = self._evaluate()
+                selected = self.measure(self.data.selection)
             row = self._row(position, metrics, selected, time.monotonic() - started)
             is_best = self._is_better(row, position.best)
             self._keep_weights(is_best)
@@ -180,6 +182,11 @@ class Loop:
         if self.watch and self.recipe.health == "stop":
             self.watch.stop_if_sick(self.run.path)
 
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Evaluate and save the average of what is trained, where the recipe asks for one."""
+        average = self.learner.average
+        return average.applied() if average else nullcontext()
+
     @contextmanager
     def _hard_norms(self) -> Iterator[None]:
         """Share what norms gathered, and re-estimate it with hard weights where asked."""
@@ -189,10 +196,12 @@ class Loop:
         with recalibrated(self.learner.network, images) if count else nullcontext():
             yield
 
-    def _evaluate(self) -> Metrics:
-        return evaluate(
-            self.learner.network, self.data.selection, self.device, evaluation_loss(self.recipe)
-        )
+    def measure(self, batches: EvaluationBatches) -> Metrics:
+        """Measure the network on a set, with what the recipe selects by."""
+        loss = evaluation_loss(self.recipe)
+        by_class = self.recipe.select_by in CLASS_SCORES
+        num_classes = self.data.num_classes if by_class else None
+        return evaluate(self.learner.network, batches, self.device, loss, num_classes)
 
     def _row(
         self, position: Position, train: Metrics, val: Metrics, val_seconds: float
@@ -206,6 +215,7 @@ class Loop:
                 f"{name}_top1": metrics.top1,
                 f"{name}_top5": metrics.top5,
             }
+        row |= {f"val_{name}": score for name, score in val.class_scores.items()}
         row["train_seconds"] = round(position.seconds, 3)
         row["val_seconds"] = round(val_seconds, 3)
         images = self.data.training.division.images_per_epoch
@@ -226,9 +236,10 @@ class Loop:
         """Say whether an epoch is better than the best so far; NaN is worse than anything."""
         if best is None:
             return True
-        if self.recipe.select_by == "loss":
-            return bool(row["val_loss"] < best["val_loss"]) or math.isnan(best["val_loss"])
-        return bool(row["val_top1"] > best["val_top1"])
+        column = f"val_{self.recipe.select_by}"
+        if column == "val_loss":
+            return bool(row[column] < best[column]) or math.isnan(best[column])
+        return bool(row[column] > best[column])
 
     def _keep_weights(self, is_best: bool) -> None:
         if self.accelerator.is_main_process:

@@ -22,6 +22,7 @@ from qcli.quantization.plan import Plan
 from qcli.quantization.plan_json import plan_to_json
 from qcli.recipe.setting import Setting
 from qcli.training.run_directory import SCHEMA_VERSION, RunDirectory
+from qcli.training.teacher import teacher_hash
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class SessionOptions:
     Args:
         data_root: Where data sets lie.
         init_from: A run or weights file to start from.
+        teacher: A run, or weights in one, to learn from.
         work_dir: The run directory; None: a new one under runs/.
         cpu: Whether to leave GPUs alone.
         threads: Threads of the CPU; None: torch's choice.
@@ -41,6 +43,7 @@ class SessionOptions:
 
     data_root: Path | None = None
     init_from: Path | None = None
+    teacher: Path | None = None
     work_dir: Path | None = None
     cpu: bool = False
     threads: int | None = None
@@ -99,6 +102,8 @@ class RunRecord:
                 "data_root": str(options.data_root.resolve()) if options.data_root else None,
                 "recipes_sha256": self.run.recipes_hash(),
                 "init_from": str(options.init_from.resolve()) if options.init_from else None,
+                "teacher": str(options.teacher.resolve()) if options.teacher else None,
+                "teacher_sha256": teacher_hash(options.teacher) if options.teacher else None,
                 "plugins": [_absolute(plugin) for plugin in options.plugins],
                 "cpu": options.cpu,
                 "device": device_name(accelerator.device),

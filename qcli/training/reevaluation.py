@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from qcli.training.batches import Process
+from qcli.training.class_counts import CLASS_SCORES
 from qcli.training.data import load_splits, make_evaluation
 from qcli.training.evaluation import Metrics, evaluate
 from qcli.training.loss import evaluation_loss
@@ -47,4 +48,5 @@ def evaluate_run(
     shape = revival.setting.image_shape
     batches = make_evaluation(splits.test, splits, plain, shape, process)
     model = revival.model.to(accelerator.device)
-    return evaluate(model, batches, accelerator.device, evaluation_loss(recipe))
+    num_classes = splits.num_classes if recipe.select_by in CLASS_SCORES else None
+    return evaluate(model, batches, accelerator.device, evaluation_loss(recipe), num_classes)

@@ -9,9 +9,8 @@ from safetensors.torch import load_model
 
 from qcli.quantization.cost import count_cost
 from qcli.quantization.plan import Plan
-from qcli.training.evaluation import evaluate
+from qcli.training.class_counts import CLASS_SCORES
 from qcli.training.loop import Loop
-from qcli.training.loss import evaluation_loss
 from qcli.training.position import Position
 from qcli.training.run_directory import SCHEMA_VERSION
 
@@ -49,13 +48,14 @@ def _scores(row: Mapping[str, Any]) -> dict[str, Any]:
         "top1": row["val_top1"],
         "top5": row["val_top5"],
         "loss": row["val_loss"],
+        **{name: row[f"val_{name}"] for name in CLASS_SCORES if f"val_{name}" in row},
     }
 
 
 def _measure_test(loop: Loop) -> dict[str, Any]:
     """Measure the best weights once on the test set, which selected nothing."""
     loop.accelerator.wait_for_everyone()
-    network = loop.learner.network
-    load_model(network, loop.run.path / "best.safetensors")
-    metrics = evaluate(network, loop.data.test, loop.device, evaluation_loss(loop.recipe))
-    return {"top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
+    load_model(loop.learner.network, loop.run.path / "best.safetensors")
+    metrics = loop.measure(loop.data.test)
+    plain = {"top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
+    return {**plain, **metrics.class_scores}

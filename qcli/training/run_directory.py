@@ -26,9 +26,14 @@ RECORD_KEYS = (
 
 
 def default_run_path(architecture: str, dataset: str, recipe: str) -> Path:
-    """Return runs/<UTC stamp>-<architecture>-<dataset>-<recipe>, with a number where it exists."""
+    """Return runs/<UTC stamp>-<architecture>-<dataset>-<recipe>, with a number where it exists.
+
+    Of a family's member that is a path, the folders are left out.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    name = f"{stamp}-{architecture}-{dataset}-{recipe}".replace(":", "_").replace("/", "_")
+    family, colon, member = architecture.partition(":")
+    network = f"{family}{colon}{member.rpartition('/')[2]}"
+    name = f"{stamp}-{network}-{dataset}-{recipe}".replace(":", "_").replace("/", "_")
     path, number = Path("runs") / name, 2
     while path.exists():
         path, number = Path("runs") / f"{name}-{number}", number + 1

@@ -49,6 +49,7 @@ from qcli.training.record import (
 )
 from qcli.training.result import make_result
 from qcli.training.run_directory import RunDirectory, default_run_path, require_new
+from qcli.training.teacher import load_teacher, require_same_teacher, require_teacher
 
 MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -79,9 +80,8 @@ def run_session(
     """
     recipe = setting.training
     assert recipe is not None
-    path = options.resume or options.work_dir or _default_path(setting)
-    if options.resume is None:
-        require_new(path)
+    require_teacher(recipe, options.teacher)
+    path = _choose_path(setting, options)
     accelerator = open_accelerator(recipe, options)
     process = Process(accelerator.process_index, accelerator.num_processes, accelerator.device)
     set_seed(recipe.seed)
@@ -89,8 +89,7 @@ def run_session(
     data = make_data(splits, recipe, setting.image_shape, process)
     assembly = assemble(setting, catalog, splits.num_classes, options.init_from)
     _tell_losses(data.training.division, report)
-    if options.init_from:
-        _tell_start(recipe, assembly, report)
+    _tell_start(setting, assembly, options, report)
     model = assembly.model.to(accelerator.device)
     if options.resume is None:
         batches = data.training.calibration(recipe.calibration_batches)
@@ -98,10 +97,11 @@ def run_session(
             calibrate(model, batches, assembly.fresh)
     # Equal in theory; a device may round otherwise, and a quantizer must start alike everywhere.
     share_buffers(model)
+    teacher = load_teacher(options.teacher, setting, splits, process.device, report.note)
     # From here on processes may draw differently: what must be alike is keyed.
     set_seed(recipe.seed, device_specific=True)
     _limit_training(model, recipe, report)
-    learner = make_learner(accelerator, model, recipe)
+    learner = make_learner(accelerator, model, recipe, teacher)
     run = _open_run(path, options, accelerator)
     facts = RunFacts(setting, options, assembly.plan, splits.num_classes, accelerator)
     record = RunRecord(run, accelerator.is_main_process)
@@ -138,10 +138,20 @@ def _tell_losses(division: Division, report: SessionReport) -> None:
         report.note(f"the last {left_out} images of each epoch are left out: no full batch")
 
 
-def _tell_start(recipe: TrainingRecipe, assembly: Assembly, report: SessionReport) -> None:
-    """Say what the loaded weights leave without effect, and what they do not reach."""
-    if recipe.initialization != "default":
-        report.note(f"initialization {recipe.initialization} has no effect: weights were loaded")
+def _tell_start(
+    setting: Setting, assembly: Assembly, options: SessionOptions, report: SessionReport
+) -> None:
+    """Say what weights that are there leave without effect, and what they do not reach."""
+    drawn = setting.training.initialization if setting.training else "default"
+    if not options.init_from:
+        if setting.architecture_options.get("pretrained") and not setting.starts_trained:
+            report.note(
+                f"initialization {drawn} draws all layers anew; the norms keep what the network "
+                "brings, unless you type --set architecture.pretrained=false"
+            )
+        return
+    if drawn != "default":
+        report.note(f"initialization {drawn} has no effect: weights were loaded")
     if assembly.fresh:
         report.note(f"{len(assembly.fresh)} quantizers start fresh, the rest from the weights")
 
@@ -164,6 +174,7 @@ def _train(
         loop.save(position)
     else:
         _require_same(loop.run, facts.plan, facts.accelerator)
+        require_same_teacher(loop.run)
         position = load_checkpoint(facts.accelerator, loop.run.path)
         loop.rows = loop.run.rows()[: position.rows]
         if len(loop.rows) < position.rows:
@@ -252,10 +263,16 @@ def _open_run(path: Path, options: SessionOptions, accelerator: Accelerator) -> 
     return run if accelerator.is_main_process else RunDirectory(Path(message[0]))
 
 
-def _default_path(setting: Setting) -> Path:
+def _choose_path(setting: Setting, options: SessionOptions) -> Path:
+    """Return the run directory; raises UsageError where that of a new run is not new."""
+    if options.resume:
+        return options.resume
     assert setting.dataset is not None
     recipe = setting.quantization.name if setting.quantization else "float"
-    return default_run_path(setting.architecture_name, setting.dataset.name, recipe)
+    default = default_run_path(setting.architecture_name, setting.dataset.name, recipe)
+    path = options.work_dir or default
+    require_new(path)
+    return path
 
 
 def _require_same(run: RunDirectory, plan: Plan, accelerator: Accelerator) -> None:

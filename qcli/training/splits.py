@@ -27,7 +27,10 @@ class ArraySplit:
 
 
 class ImageSplit(Protocol):
-    """Images that are decoded one by one: a map-style data set of (PIL image, label)."""
+    """Images that are decoded one by one: a map-style data set of (PIL image, label).
+
+    Where it has all labels as `labels`, `qcli data check` counts classes without decoding.
+    """
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -1,19 +1,19 @@
-"""Images that are decoded from files by worker processes, and augmented there by torchvision."""
+"""Images that worker processes decode from files, or take from memory, and transform one by one."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from qcli.errors import DataError, RecipeError, RunError
+from qcli.errors import DataError, RunError
 from qcli.training.batches import (
     MicroBatch,
     Normalizer,
@@ -22,76 +22,15 @@ from qcli.training.batches import (
 )
 from qcli.training.division import Division, Part
 from qcli.training.keyed import derive_seed, keyed_generator
-from qcli.training.lighting import Lighting
-from qcli.training.splits import ImageSplit
+from qcli.training.splits import ArraySplit, Split
 
 Key = tuple[int, int]
-
-
-def training_transform(names: Sequence[str], size: tuple[int, int]) -> v2.Transform:
-    """Return what turns a decoded training image into uint8 [3, H, W].
-
-    Args:
-        names: Augmentations of a recipe.
-        size: (H, W) that the network takes.
-
-    Raises:
-        RecipeError: A name is for images in memory, or nothing makes all images of one size.
-    """
-    steps: list[v2.Transform] = []
-    for name in names:
-        if name not in _STEPS:
-            raise RecipeError(
-                [
-                    f'/augment: "{name}" is for data sets in memory; images decoded from files '
-                    f"take {', '.join(_STEPS)}"
-                ]
-            )
-        steps += _STEPS[name](size)
-    if not set(names) & {"rrc", "rrc_sat", "resize_crop", "fbresnet"}:
-        raise RecipeError(
-            [f"/augment: nothing crops the images to {size}; add rrc, resize_crop or fbresnet"]
-        )
-    return v2.Compose([v2.PILToTensor(), *steps, v2.ToDtype(torch.uint8, scale=True)])
-
-
-def evaluation_transform(size: tuple[int, int], resize: int | None) -> v2.Transform:
-    """Return what turns a decoded test image into uint8 [3, H, W]: resize, center crop."""
-    shorter = resize or round(max(size) * 8 / 7)
-    return v2.Compose([v2.PILToTensor(), _resize(shorter), v2.CenterCrop(list(size))])
-
-
-def _resize(shorter: int) -> v2.Transform:
-    return v2.Resize(shorter, antialias=True)
-
-
-def _random_resized_crop(size: tuple[int, int], least: float, mode: str) -> v2.Transform:
-    interpolation = v2.InterpolationMode(mode)
-    return v2.RandomResizedCrop(list(size), (least, 1.0), interpolation=interpolation)
-
-
-def _resize_crop(size: tuple[int, int]) -> list[v2.Transform]:
-    return [_resize(round(max(size) * 8 / 7)), v2.RandomCrop(list(size))]
-
-
-def _fbresnet(size: tuple[int, int]) -> list[v2.Transform]:
-    crop = _random_resized_crop(size, 0.08, "bicubic")
-    return [crop, v2.ColorJitter(0.4, 0.4, 0.4), Lighting(0.1), v2.RandomHorizontalFlip()]
-
-
-_STEPS: dict[str, Callable[[tuple[int, int]], list[v2.Transform]]] = {
-    "rrc": lambda size: [_random_resized_crop(size, 0.08, "bilinear")],
-    "rrc_sat": lambda size: [_random_resized_crop(size, 0.2, "bilinear")],
-    "resize_crop": _resize_crop,
-    "fbresnet": _fbresnet,
-    "flip": lambda size: [v2.RandomHorizontalFlip()],
-}
 
 
 class _Decoded(Dataset[tuple[Tensor, int]]):
     """Decodes and transforms; what is random depends on (seed, epoch, index) alone."""
 
-    def __init__(self, split: ImageSplit, transform: v2.Transform, seed: int) -> None:
+    def __init__(self, split: Split, transform: v2.Transform, seed: int) -> None:
         self.split = split
         self.transform = transform
         self.seed = seed
@@ -101,12 +40,29 @@ class _Decoded(Dataset[tuple[Tensor, int]]):
         with warnings.catch_warnings():
             # A broken EXIF block is no reason to fail: the pixels are good.
             warnings.simplefilter("ignore")
-            image, label = self.split[index]
-        assert isinstance(image, Image.Image)
+            image, label = _get(self.split, index)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would seed GPUs too, and with them the network's dropout.
             torch.default_generator.manual_seed(derive_seed(self.seed, epoch, index))
-            return self.transform(image).permute(1, 2, 0).contiguous(), label
+            return _apply(self.transform, image, index).permute(1, 2, 0).contiguous(), label
+
+
+def _get(split: Split, index: int) -> tuple[Image | Tensor, int]:
+    if isinstance(split, ArraySplit):
+        return split.images[index], int(split.labels[index])
+    return split[index]
+
+
+def _apply(transform: v2.Transform, image: Image | Tensor, index: int) -> Tensor:
+    try:
+        transformed: Tensor = transform(image)
+    except (RuntimeError, TypeError, ValueError) as error:
+        size = image.size if isinstance(image, Image) else (image.shape[2], image.shape[1])
+        raise DataError(
+            f"image {index}, of {size[0]}x{size[1]} pixels, cannot be augmented: {error}; "
+            "change augment, or leave the image out"
+        ) from error
+    return transformed
 
 
 class _Batches:
@@ -125,7 +81,7 @@ class _Batches:
 class _Loader:
     def __init__(
         self,
-        split: ImageSplit,
+        split: Split,
         transform: v2.Transform,
         seed: int,
         workers: int | None,
@@ -171,11 +127,11 @@ class _Loader:
 
 
 class StreamedTraining:
-    """A training set that is decoded from files while it is used."""
+    """A training set that is decoded or augmented by worker processes while it is used."""
 
     def __init__(
         self,
-        split: ImageSplit,
+        split: Split,
         division: Division,
         transform: v2.Transform,
         normalizer: Normalizer,
@@ -225,7 +181,7 @@ class StreamedEvaluation:
 
     def __init__(
         self,
-        split: ImageSplit,
+        split: Split,
         batch_size: int,
         transform: v2.Transform,
         normalizer: Normalizer,

@@ -366,6 +366,7 @@ def test_json_is_stable(plan_of) -> None:
             "macs": 4860,
             "bit_operations": 4860 * 4 * 32,
             "weight_bytes": 68,
+            "weight_megabytes": 68e-6,
             "float_weight_bytes": 540,
         },
     }

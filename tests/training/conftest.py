@@ -35,10 +35,11 @@ def make_recipe():
 
 @pytest.fixture(scope="session")
 def learn():
-    """Return a function from a network and a training recipe to a Learner on the CPU."""
+    """Return a function from a network, a training recipe and a teacher to a Learner on the CPU."""
 
-    def make(model, recipe):
-        return make_learner(open_accelerator(recipe, SessionOptions(cpu=True)), model, recipe)
+    def make(model, recipe, teacher=None):
+        accelerator = open_accelerator(recipe, SessionOptions(cpu=True))
+        return make_learner(accelerator, model, recipe, teacher)
 
     return make
 

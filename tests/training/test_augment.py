@@ -5,8 +5,7 @@ import itertools
 import pytest
 import torch
 
-from qcli.errors import RecipeError
-from qcli.training.augment import STREAM_ONLY, draw_epoch, map_pixels, parse_augmentations
+from qcli.training.augment import draw_epoch, map_pixels, parse_augmentations, runs_on_device
 
 COUNT, HEIGHT, WIDTH, CHANNELS = 40, 5, 7, 2
 
@@ -151,7 +150,16 @@ def test_coins_are_fair():
     assert abs(int(coins.sum()) - 10_000) < 5 * (20_000 / 4) ** 0.5
 
 
-@pytest.mark.parametrize("name", STREAM_ONLY)
-def test_augmentations_of_files_are_refused(name):
-    with pytest.raises(RecipeError, match=f'^/augment: "{name}" .* use pad_crop_N, shift_N, flip'):
-        parse_augmentations(["flip", name])
+@pytest.mark.parametrize(
+    ("augment", "on_device"),
+    [
+        ([], True),
+        (["flip", "pad_crop_4", "shift_29"], True),
+        (["flip", "rrc"], False),
+        (["fbresnet"], False),
+        (["flip", {"name": "RandomVerticalFlip", "p": 0.5}], False),
+    ],
+    ids=str,
+)
+def test_what_only_moves_pixels_runs_on_the_device(augment, on_device):
+    assert runs_on_device(augment) is on_device

@@ -9,9 +9,10 @@ from PIL import Image
 from qcli.catalog.entries import DatasetEntry
 from qcli.errors import DataError, PluginError, RecipeError
 from qcli.recipe.setting import Request, resolve_setting
-from qcli.training.batches import Process
+from qcli.training.batches import Process, ResidentEvaluation, ResidentTraining
 from qcli.training.data import load_splits, make_data
 from qcli.training.splits import ArraySplit, Normalization, Splits
+from qcli.training.streaming import StreamedTraining
 
 ALONE = Process(0, 1, torch.device("cpu"))
 HELD_OUT = {"select_on": "validation", "validation_fraction": 0.3}
@@ -112,17 +113,57 @@ def test_constants_for_other_channels_are_refused(make_recipe, normalize, means)
         make(make_recipe, "memory", normalize=normalize)
 
 
+def test_lq_nets_subtracts_the_mean_image_and_divides_by_128(make_recipe):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (20, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    split = ArraySplit(images, torch.zeros(20, dtype=torch.int64))
+    recipe = make_recipe(normalize="lq_nets", evaluation_batch_size=20)
+    (batch,) = make_data(Splits(split, split, 1), recipe, (3, 8, 8), ALONE).test
+    expected = (images.double() - images.double().mean(0)) / 128
+    torch.testing.assert_close(batch.images.double(), expected, rtol=0, atol=1e-6)
+
+
+def test_lq_nets_needs_images_in_memory(make_recipe):
+    with pytest.raises(RecipeError, match=r'^/normalize: "lq_nets" takes the mean of images in'):
+        make(make_recipe, "files", normalize="lq_nets")
+
+
+def test_the_common_variant_of_cifar10_has_the_deviation_of_single_images(make_recipe):
+    recipe = make_recipe(normalize="cifar10_per_image_std", evaluation_batch_size=10)
+    splits = Splits(numbered(40, 3), numbered(10, 3), 40)
+    (batch,) = make_data(splits, recipe, (3, 8, 8), ALONE).test
+    values = torch.arange(10)[:, None] / 255
+    expected = (values - torch.tensor([0.4914, 0.4822, 0.4465])) / torch.tensor(
+        [0.2023, 0.1994, 0.2010]
+    )
+    torch.testing.assert_close(batch.images[:, :, 0, 0], expected)
+
+
 def test_constants_of_a_data_set_for_other_channels_are_the_fault_of_its_plugin(make_recipe):
     own = Normalization((0.5, 0.5, 0.5), (1, 1, 1))
     with pytest.raises(PluginError, match="3 means and 3 stds, but the images have 1 channels"):
         make_data(make_splits("memory", own), make_recipe(), (1, 8, 8), ALONE)
 
 
-def test_each_kind_of_data_has_its_own_augmentations(make_recipe):
-    with pytest.raises(RecipeError, match='"rrc" is for images decoded from files'):
-        make(make_recipe, "memory", augment=["rrc"])
-    recipe = make_recipe(augment=["shift_2"])
-    with pytest.raises(RecipeError, match='"shift_2" is for data sets in memory'):
+@pytest.mark.parametrize(
+    ("augment", "kind"),
+    [
+        (["pad_crop_1", "flip"], ResidentTraining),
+        (["flip", "rrc"], StreamedTraining),
+        ([{"name": "RandomVerticalFlip"}], StreamedTraining),
+    ],
+    ids=str,
+)
+def test_images_in_memory_stay_on_the_device_where_pixels_only_move(make_recipe, augment, kind):
+    data = make(make_recipe, "memory", augment=augment, workers=0)
+    assert type(data.training) is kind
+    assert type(data.test) is ResidentEvaluation
+    assert trained_on(data) == list(range(40))
+
+
+def test_photographs_need_a_crop(make_recipe):
+    recipe = make_recipe(augment=["flip"])
+    with pytest.raises(RecipeError, match="but the network takes 3x8x8; add rrc, resize_crop or"):
         make_data(make_splits("files"), recipe, (3, 8, 8), ALONE)
 
 

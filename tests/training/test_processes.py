@@ -60,6 +60,8 @@ ALIKE, CLOSE = 1e-5, 1e-2
         (None, {}, ALIKE),
         (None, {"accumulate": 2, "batch_size": 52}, ALIKE),
         ("./step.json", {}, ALIKE),
+        ("./step.json", {"ema": {"decay": 0.9}, "select_by": "f1"}, ALIKE),
+        ("./step.json", {"distill": {"temperature": 2}}, ALIKE),
         ("./search.json", {}, ALIKE),
         ("uniform-w8a8", {}, CLOSE),
         ("dorefa-w2a2", {"batch_size": 50}, CLOSE),
@@ -73,6 +75,9 @@ def test_two_processes_give_the_losses_of_one(tmp_path, quantization, changes, t
         recipe = {"name": name, "default": {"weight": slot}}
         (tmp_path / f"{name}.json").write_text(json.dumps(recipe))
     recipes = write_recipe(tmp_path, **changes)
+    if "distill" in changes:
+        train(ALONE, tmp_path, *recipes, "--set", "distill=null", "-o", "teacher")
+        recipes += ("--teacher", "teacher")
     recipes += ("--quant-json", quantization) if quantization else ()
     train(ALONE, tmp_path, *recipes, "-o", "one")
     done = train(TOGETHER, tmp_path, *recipes, "-o", "two")
@@ -81,6 +86,12 @@ def test_two_processes_give_the_losses_of_one(tmp_path, quantization, changes, t
         [row["train_loss"] for row in one], rel=tolerance
     )
     assert [row["epoch"] for row in two] == [1, 2, 3]
+    assert [row["val_loss"] for row in two] == pytest.approx(
+        [row["val_loss"] for row in one], rel=10 * tolerance
+    )
+    assert [row.get("val_f1") for row in two] == pytest.approx(
+        [row.get("val_f1") for row in one], abs=0.01
+    )
     compare_statistics(tmp_path, tolerance)
     assert done.stdout.count("best test top-1") == 1
     assert done.stderr.count("epoch   1") == 1

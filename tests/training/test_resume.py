@@ -86,14 +86,30 @@ METHODS = [
 ]
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_killed_twice_equals_uninterrupted(tmp_path, method):
-    (tmp_path / "recipe.json").write_text(json.dumps(RECIPE))
+# Fields of the training recipe that add to what a checkpoint must hold.
+FIELDS = {
+    "ema": {"ema": {"decay": 0.9}, "batch_norm_recalibration_batches": 1},
+    "distill": {"distill": {"weight": 0.5, "temperature": 2}},
+    "f1": {"select_by": "f1"},
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "fields"),
+    [*((method, {}) for method in METHODS), *(("lsq-w4a4", each) for each in FIELDS.values())],
+    ids=[*METHODS, *FIELDS],
+)
+def test_killed_twice_equals_uninterrupted(tmp_path, method, fields):
+    (tmp_path / "recipe.json").write_text(json.dumps(RECIPE | fields))
     quantization = method
     if method in OWN:
         quantization = f"./{method}.json"
         (tmp_path / quantization).write_text(json.dumps({"name": method, "default": OWN[method]}))
     recipes = ("--train-json", "./recipe.json", "--quant-json", quantization)
+    if "distill" in fields:
+        without = ("--set", "distill=null", "--epochs", "1", "-o", "teacher")
+        train(tmp_path, "--train-json", "./recipe.json", *without)
+        recipes += ("--teacher", "teacher")
     train(tmp_path, *recipes, "-o", "whole")
     process = train(tmp_path, *recipes, "-o", "broken", wait=False)
     kill_inside_epoch(process, tmp_path / "broken", 1)

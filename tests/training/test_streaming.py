@@ -1,20 +1,21 @@
 """Images decoded from files: what is random depends on seed, epoch and image alone."""
 
+import re
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from qcli.errors import DataError, RecipeError
+from qcli.errors import DataError
 from qcli.training.batches import Normalizer, Process
 from qcli.training.division import Division
-from qcli.training.streaming import (
-    StreamedEvaluation,
-    StreamedTraining,
-    evaluation_transform,
-    training_transform,
-)
+from qcli.training.keyed import derive_seed
+from qcli.training.splits import ArraySplit
+from qcli.training.streaming import StreamedEvaluation, StreamedTraining
+from qcli.training.transforms import evaluation_transform, training_transform
 from qcli_datasets.image_files import ImageFiles
 
 CPU = torch.device("cpu")
@@ -26,6 +27,7 @@ AUGMENTS = {
     "rrc_sat": ["rrc_sat", "flip"],
     "resize_crop": ["resize_crop", "flip"],
     "fbresnet": ["fbresnet"],
+    "torchvision": [{"name": "RandomCrop", "size": 12}, {"name": "RandAugment"}],
 }
 
 
@@ -46,7 +48,7 @@ def training(
     photos, *, index=0, processes=1, accumulate=1, workers=0, augment=("fbresnet",), seed=3
 ):
     division = Division(COUNT, 6, accumulate, False, processes)
-    transform = training_transform(augment, SIZE)
+    transform = training_transform(augment, (3, *SIZE))
     process = Process(index, processes, CPU)
     return StreamedTraining(photos, division, transform, PLAIN, seed, workers, process)
 
@@ -191,100 +193,6 @@ def test_evaluation_can_be_repeated(photos):
     assert one.tolist() == two.tolist() == list(range(COUNT))
 
 
-@pytest.mark.parametrize("name", AUGMENTS)
-@pytest.mark.parametrize("size", [(12, 12), (9, 12), (40, 40)])
-def test_every_training_image_becomes_bytes_of_the_right_size(photos, name, size):
-    transform = training_transform(AUGMENTS[name], size)
-    for index in range(COUNT):
-        image = transform(photos[index][0])
-        assert image.dtype is torch.uint8
-        assert image.shape == (3, *size)
-
-
-@pytest.mark.parametrize(
-    ("size", "resize", "height"), [((224, 224), None, 256), ((227, 227), 256, 256), ((8, 8), 9, 9)]
-)
-def test_test_images_are_resized_by_the_shorter_side_and_cropped(size, resize, height):
-    image = Image.new("RGB", (400, 300))
-    resized = evaluation_transform(size, resize).transforms[1](v2.PILToTensor()(image))
-    assert resized.shape == (3, height, int(height * 4 / 3))
-    cropped = evaluation_transform(size, resize)(image)
-    assert (cropped.shape, cropped.dtype) == ((3, *size), torch.uint8)
-
-
-def test_test_images_are_cropped_from_the_center():
-    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16).expand(3, 16, 16)
-    image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
-    assert torch.equal(evaluation_transform((8, 8), 16)(image), pixels[:, 4:12, 4:12])
-
-
-def test_resize_crop_takes_a_window_of_the_resized_image():
-    """An image whose shorter side is 8/7 of the crop already is only cropped."""
-    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16).expand(3, 16, 16)
-    image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
-    transform = training_transform(["resize_crop"], (14, 14))
-    torch.manual_seed(0)
-    corners = set()
-    for _ in range(60):
-        cropped = transform(image)
-        row, column = divmod(int(cropped[0, 0, 0]), 16)
-        assert torch.equal(cropped, pixels[:, row : row + 14, column : column + 14])
-        corners.add((row, column))
-    assert corners == {(row, column) for row in range(3) for column in range(3)}
-
-
-@pytest.mark.parametrize(("name", "least"), [("rrc", 0.08), ("rrc_sat", 0.2)])
-def test_crops_cover_the_areas_of_their_recipe(name, least):
-    """On an image whose red is its row and whose green is its column, a crop tells its area."""
-    rows, columns = np.mgrid[0:250, 0:250].astype(np.uint8)
-    image = Image.fromarray(np.stack([rows, columns, rows], 2))
-    transform = training_transform([name], (60, 60))
-    torch.manual_seed(0)
-    areas = []
-    for _ in range(150):
-        crop = transform(image).float()
-        height, width = (crop[0, -1, 0] - crop[0, 0, 0], crop[1, 0, -1] - crop[1, 0, 0])
-        areas.append(float(height * width) / 250**2)
-    # Interpolation hides half a source pixel, of some, at each side.
-    assert 0.85 * least < min(areas) < least + 0.05
-    assert max(areas) > 0.85
-
-
-def test_flips_are_fair():
-    image = Image.fromarray(np.array([[[0] * 3, [255] * 3]] * 2, np.uint8))
-    transform = training_transform(["flip", "resize_crop"], (2, 2))
-    torch.manual_seed(0)
-    flipped = sum(int(transform(image)[0, 0, 0]) == 255 for _ in range(400))
-    assert abs(flipped - 200) < 50
-
-
-def test_grey_images_stay_grey_and_colors_change_in_fbresnet():
-    """Its color steps act on all channels; lighting tints even grey."""
-    image = Image.new("RGB", (20, 20), (120, 120, 120))
-    plain = training_transform(["rrc", "flip"], SIZE)(image)
-    assert plain.unique().tolist() == [120]
-    torch.manual_seed(0)
-    colors = {
-        tuple(training_transform(["fbresnet"], SIZE)(image)[:, 0, 0].tolist()) for _ in range(20)
-    }
-    assert len(colors) > 15
-    assert any(len(set(color)) > 1 for color in colors)
-
-
-@pytest.mark.parametrize("names", [[], ["flip"]])
-def test_a_recipe_without_a_crop_is_refused(names):
-    text = r"^/augment: nothing crops the images to \(12, 12\); add rrc, resize_crop or fbresnet$"
-    with pytest.raises(RecipeError, match=text):
-        training_transform(names, SIZE)
-
-
-@pytest.mark.parametrize("name", ["shift_2", "pad_crop_4"])
-def test_augmentations_of_memory_are_refused(name):
-    text = f'^/augment: "{name}" is for data sets in memory; .* take rrc, .*flip$'
-    with pytest.raises(RecipeError, match=text):
-        training_transform(["rrc", name], SIZE)
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_damaged_file_is_named_in_one_line(photos, tmp_path, workers):
     (tmp_path / "good.png").write_bytes((photos.folder / "0.png").read_bytes())
@@ -307,6 +215,41 @@ def test_training_names_a_missing_file(photos, tmp_path, workers):
     split = ImageFiles(tmp_path, ["gone.jpg"] * COUNT, range(COUNT))
     with pytest.raises(DataError, match=r"gone\.jpg: cannot be decoded as an image: .*No such"):
         next(training(split, workers=workers).epoch(0, 0))
+
+
+def in_memory(count=COUNT, channels=1):
+    images = torch.randint(256, (count, channels, *SIZE), dtype=torch.uint8)
+    return ArraySplit(images, torch.arange(count))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("first_step", [0, 2])
+def test_images_in_memory_are_transformed_one_by_one(workers, first_step):
+    split = in_memory()
+    division = Division(COUNT, 6, 1, False, 1)
+    items = [{"name": "RandomRotation", "degrees": 30}, "pad_crop_1"]
+    transform = training_transform(items, (1, *SIZE), in_memory=True)
+    make = partial(StreamedTraining, split, division, transform, PLAIN, 3)
+    alone = join_steps([make(0, Process(0, 1, CPU)).epoch(1, 0)])
+    started = join_steps([make(workers, Process(0, 1, CPU)).epoch(1, first_step)])
+    assert same(alone[first_step:], started)
+    assert len(started) == 3 - first_step
+    for label, image in images_by_label(alone):
+        torch.manual_seed(derive_seed(3, 1, label))
+        expected = v2.RandomCrop(12, 1)(v2.RandomRotation(30)(split.images[label]))
+        torch.testing.assert_close(image, expected / 255, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_too_small_for_a_crop_is_told_in_one_line(photos, workers):
+    division = Division(COUNT, 6, 1, False, 1)
+    transform = training_transform([{"name": "RandomCrop", "size": 20}], (3, 20, 20))
+    batches = StreamedTraining(photos, division, transform, PLAIN, 3, workers, Process(0, 1, CPU))
+    with pytest.raises(DataError) as caught:
+        list(batches.epoch(0, 0))
+    text = str(caught.value)
+    assert re.match(r"image \d+, of \d+x\d+ pixels, cannot be augmented: Required crop", text)
+    assert "\n" not in text
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

@@ -1,0 +1,106 @@
+"""`qcli data check`: say what is there of a data set, what is missing, and what is damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qcli.catalog.entries import DatasetEntry, Shape
+from qcli.catalog.load import load_catalog
+from qcli.cli.options import json_option, plugin_options
+from qcli.errors import DataError, RecipeError, UsageError
+from qcli.recipe.checking import fill_defaults, options_schema
+from qcli.recipe.checks import check_options
+from qcli.recipe.document import Document, parse_json
+
+if TYPE_CHECKING:
+    from qcli.training.checksums import Checksum
+
+# For data sets that make images in the shape that a network takes.
+ANY_SHAPE: Shape = (3, 32, 32)
+
+
+@click.group("data")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+def command() -> None:
+    """Look at data sets."""
+
+
+@command.command("check")
+@click.argument("name")
+@click.option("-p", "--data-dir", type=Path, metavar="DIR", help="Where data sets lie.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set an option of the data set, as in --set layout=flat; may be repeated.",
+)
+@click.option("--download", is_flag=True, help="Fetch the files where they are missing.")
+@click.option("--all", "decode_all", is_flag=True, help="Decode every image, not a sample.")
+@json_option
+@plugin_options
+def check(
+    name: str,
+    data_dir: Path | None,
+    settings: tuple[str, ...],
+    download: bool,
+    decode_all: bool,
+    as_json: bool,
+    plugins: tuple[str, ...],
+) -> None:
+    """Check the files of a data set: what is there, what is missing, what is damaged."""
+    entry = load_catalog(plugins).dataset(name)
+    options = _read_options((*settings, *(["download=true"] if download else [])), entry)
+    from qcli.reporting.inventory import inventory_as_json, print_inventory
+    from qcli.training.checksums import take_checksums
+    from qcli.training.data import build_splits
+    from qcli.training.inventory import take_inventory
+
+    files = take_checksums(data_dir, entry.checksums) if data_dir else []
+    faults = [_tell(file) for file in files if not file.is_right]
+    class_names: list[str] = []
+    parts = {}
+    try:
+        splits = build_splits(entry, data_dir, entry.image_shape or ANY_SHAPE, options)
+        parts = take_inventory(splits, decode_all)
+        class_names = list(splits.class_names)
+        faults += [fault for part in parts.values() for fault in part.faults]
+    except DataError as error:
+        faults.append(str(error))
+    if as_json:
+        from qcli.reporting.console import print_data
+
+        found = inventory_as_json(name, files, parts, class_names)
+        print_data(json.dumps({**found, "faults": faults}, indent=2))
+    else:
+        print_inventory(files, parts, class_names)
+    if faults:
+        raise DataError("\n".join(faults))
+
+
+def _tell(file: Checksum) -> str:
+    return (
+        f"{file.path}: is not as published: its MD5 is {file.md5}, expected {file.expected}; copy "
+        "the file again, or delete it and pass --download"
+    )
+
+
+def _read_options(settings: tuple[str, ...], entry: DatasetEntry) -> dict[str, Any]:
+    """Return the options of a data set, checked and complete."""
+    given: dict[str, Any] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {text}: write KEY=VALUE, as in --set layout=flat")
+        try:
+            given[key] = parse_json(value)
+        except (ValueError, RecursionError):
+            given[key] = value
+    if faults := check_options(Document("--set", {"dataset": given}), "dataset", entry.options):
+        raise RecipeError(faults)
+    filled: dict[str, Any] = fill_defaults(given, options_schema(entry.options))
+    return filled
