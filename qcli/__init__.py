@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qcli.catalog.entries import ArchitectureEntry as ArchitectureEntry
     from qcli.catalog.entries import DatasetEntry as DatasetEntry
+    from qcli.catalog.entries import Member as Member
     from qcli.catalog.entries import QuantizerEntry as QuantizerEntry
     from qcli.catalog.hookspecs import hookimpl as hookimpl
     from qcli.catalog.load import load_catalog as load_catalog
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "qcli.catalog.entries": ("ArchitectureEntry", "DatasetEntry", "QuantizerEntry"),
+    "qcli.catalog.entries": ("ArchitectureEntry", "DatasetEntry", "Member", "QuantizerEntry"),
     "qcli.catalog.hookspecs": ("hookimpl",),
     "qcli.catalog.load": ("load_catalog",),
     "qcli.errors": ("DataError", "PlanError", "QcliError", "UsageError", "suggest"),

@@ -67,6 +67,12 @@ class PluginError(QcliError):
     exit_code = 3
 
 
+class TargetError(QcliError):
+    """A verification or a published number was not met."""
+
+    exit_code = 4
+
+
 class Interrupted(QcliError):
     """A signal stopped the run after its checkpoint was saved.
 

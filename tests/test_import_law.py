@@ -22,13 +22,17 @@ LEVELS = {
     "qcli.catalog": (1, {"jsonschema", "pluggy"}),
     "qcli.quantization": (2, {"torch"}),
     "qcli.training": (3, {"torch", "torchvision", "accelerate", "safetensors", "filelock", "PIL"}),
+    "qcli.campaign": (3, {"torch", "accelerate", "filelock", "submitit"}),
     "qcli.testing": (3, {"torch", "jsonschema", "PIL"}),
-    "qcli.reporting": (3, {"rich"}),
+    "qcli.reporting": (3, {"rich", "matplotlib"}),
     "qcli.cli": (4, {"click", "torch"}),
     "qcli.__main__": (4, set()),
 }
 # Each of these stands alone among those of its level.
-APART = {"qcli.training": {"qcli.reporting", "qcli.testing"}}
+APART = {
+    "qcli.training": {"qcli.campaign", "qcli.reporting", "qcli.testing"},
+    "qcli.campaign": {"qcli.reporting", "qcli.testing"},
+}
 MOST_LINES_OF_A_FILE = 300
 MOST_LINES_OF_A_FUNCTION = 50
 EXITS = {"exit", "quit", "sys.exit", "os._exit", "os.abort", "SystemExit"}

@@ -56,12 +56,38 @@ def test_every_verb_is_in_the_table():
     assert re.findall(r"^\| `qcli (\w+)", TEXT, re.MULTILINE) == list(VERBS)
 
 
-@pytest.mark.parametrize("command", [each for each in COMMANDS if "DATA" in each])
-def test_commands_that_need_data_are_understood(command, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def dry_run(command, folder, monkeypatch):
+    monkeypatch.chdir(folder)
     done = CliRunner().invoke(cli, [*shlex.split(command)[1:], "--dry-run"])
     assert done.exit_code == 0, done.output
+    return done
+
+
+def commands_of(*verbs):
+    return [each for each in COMMANDS if each.split()[1] in verbs]
+
+
+@pytest.mark.parametrize("command", [each for each in commands_of("train") if "DATA" in each])
+def test_training_that_needs_data_is_understood(command, tmp_path, monkeypatch):
+    done = dry_run(command, tmp_path, monkeypatch)
     assert "18 of 20 layers have quantized weights" in done.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", commands_of("reproduce", "compare"))
+def test_campaigns_are_understood(command, tmp_path, monkeypatch):
+    done = dry_run(command, tmp_path, monkeypatch)
+    rows = {"'seed001-lenet5-mnist-*'": 24, "--grid": 6, "seed002-resnet20-cifar10-1b": 1}
+    (wanted,) = [count for word, count in rows.items() if word in command]
+    assert f"{wanted} runs to do" in done.stderr
+
+
+@pytest.mark.parametrize("command", commands_of("list", "show"))
+def test_experiments_are_told(command):
+    done = CliRunner().invoke(cli, shlex.split(command)[1:])
+    assert done.exit_code == 0, done.output
+    assert "seed002-resnet20-cifar10-1b" in done.stdout
+    assert "90.70" in done.stdout or "0.907" in done.stdout
 
 
 def test_the_example_prints_what_is_shown(tmp_path):

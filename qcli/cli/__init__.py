@@ -16,9 +16,12 @@ VERBS = {
     "train": "train_verb",
     "eval": "eval_verb",
     "plan": "plan_verb",
+    "reproduce": "reproduce_verb",
+    "compare": "compare_verb",
     "list": "list_verb",
     "show": "show_verb",
     "check": "check_verb",
+    "data": "data_verb",
     "schema": "schema_verb",
 }
 

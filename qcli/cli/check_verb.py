@@ -8,25 +8,28 @@ from typing import Any
 
 import click
 
+from qcli.catalog.catalog import Catalog
 from qcli.catalog.load import load_catalog
 from qcli.cli.options import plugin_options
-from qcli.errors import RecipeError
+from qcli.errors import PluginError, RecipeError, UsageError
 from qcli.recipe.checking import load_schema
 from qcli.recipe.checks import Findings, check_recipe
 from qcli.recipe.document import read_document, read_json
-from qcli.recipe.library import KINDS, find_recipe, kinds_of
+from qcli.recipe.experiment import find_table, read_table
+from qcli.recipe.library import EXPERIMENT, KINDS, find_recipe, kinds_of
+from qcli.recipe.setting import resolve_setting
 
 
 @click.command("check")
 @click.argument("files", nargs=-1, required=True)
 @click.option(
     "--kind",
-    type=click.Choice(KINDS),
-    help="Which kind of recipe; default: what its keys look like.",
+    type=click.Choice((*KINDS, EXPERIMENT)),
+    help="Which kind of file; default: what its keys look like.",
 )
 @plugin_options
 def command(files: tuple[str, ...], kind: str | None, plugins: tuple[str, ...]) -> None:
-    """Check recipes, by path or by name, and tell every fault at once."""
+    """Check recipes and tables of experiments, by path or by name; tell every fault at once."""
     from qcli.reporting.console import print_data
 
     catalog = load_catalog(plugins)
@@ -34,18 +37,36 @@ def command(files: tuple[str, ...], kind: str | None, plugins: tuple[str, ...]) 
     for file in files:
         try:
             found_kind = kind or _guess(file)
-            own = check_recipe(read_document(file, found_kind), found_kind, catalog)
+            own = _check(file, found_kind, catalog)
         except RecipeError as error:
             own = Findings(list(error.faults))
         else:
             if not own:
-                print_data(f"{file}: a valid {found_kind} recipe")
+                what = (
+                    "table of experiments" if found_kind == EXPERIMENT else f"{found_kind} recipe"
+                )
+                print_data(f"{file}: a valid {what}")
         findings.add(own)
     findings.raise_any()
 
 
+def _check(file: str, kind: str, catalog: Catalog) -> Findings:
+    if kind != EXPERIMENT:
+        return check_recipe(read_document(file, kind), kind, catalog)
+    table = read_table(find_table(file))
+    faults = []
+    for row in table.rows:
+        try:
+            resolve_setting(row.request(), catalog)
+        except (PluginError, UsageError) as error:
+            faults += [f"{file}: {row.id}: {line}" for line in str(error).splitlines()]
+    return Findings(faults)
+
+
 def _guess(file: str) -> str:
     """Return the kind that a recipe's own keys tell, or else those of what it extends."""
+    if find_table(file).exists() and _is_table(read_json(find_table(file))):
+        return EXPERIMENT
     name, path = file, find_recipe(file, None)
     seen: set[Path] = set()
     # Whoever reads the recipe says what is wrong with the recipes that it extends.
@@ -58,6 +79,10 @@ def _guess(file: str) -> str:
             name = str(value.get("extends", ""))
             path = find_recipe(name, None, beside=path)
     return KINDS[0]
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) and "rows" in value
 
 
 def _kinds_of_keys(value: Any) -> list[str]:

@@ -10,24 +10,37 @@ import click
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.load import load_catalog
 from qcli.cli.options import json_option, plugin_options
+from qcli.errors import UsageError
+from qcli.recipe.experiment import Row, load_tables
 from qcli.recipe.library import KINDS as RECIPE_KINDS
 from qcli.recipe.library import shipped_recipes
 
 ENTRY_KINDS = ("quantizers", "architectures", "datasets")
-KINDS = (*ENTRY_KINDS, "recipes", "plugins")
+KINDS = (*ENTRY_KINDS, "recipes", "experiments", "plugins")
 
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
+@click.option("--source", metavar="TEXT", help="Experiments whose source or id holds this text.")
+@click.option("--network", metavar="NAME", help="Experiments on this network.")
+@click.option("--dataset", metavar="NAME", help="Experiments on this data set.")
+@click.option("--method", metavar="NAME", help="Experiments of this method; float for none.")
 @json_option
 @plugin_options
-def command(kind: str | None, as_json: bool, plugins: tuple[str, ...]) -> None:
-    """List quantizers, architectures, datasets, recipes or plugins; all without an argument."""
+def command(
+    kind: str | None, as_json: bool, plugins: tuple[str, ...], **filters: str | None
+) -> None:
+    """List quantizers, architectures, datasets, recipes, experiments or plugins; or all."""
     from qcli.reporting.console import print_data, say
 
+    given = {key: value for key, value in filters.items() if value is not None}
+    if given and kind != "experiments":
+        raise UsageError(f"--{next(iter(given))} filters experiments: qcli list experiments")
     catalog = load_catalog(plugins)
     kinds = [kind] if kind else list(KINDS)
     found = {each: rows_of(each, catalog) for each in kinds}
+    if given:
+        found["experiments"] = [row for row in found["experiments"] if _matches(row, given)]
     if as_json:
         print_data(json.dumps({"schema_version": 1, **found}, indent=2))
     else:
@@ -38,6 +51,8 @@ def command(kind: str | None, as_json: bool, plugins: tuple[str, ...]) -> None:
 
 def rows_of(kind: str, catalog: Catalog) -> list[dict[str, Any]]:
     """Return the rows of one kind: {name, summary, source, distribution, version}."""
+    if kind == "experiments":
+        return [_experiment(row) for table in load_tables() for row in table.rows]
     if kind == "recipes":
         return [row for each in RECIPE_KINDS for row in _recipes(each)]
     if kind == "plugins":
@@ -68,6 +83,35 @@ def _recipes(kind: str) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _experiment(row: Row) -> dict[str, Any]:
+    reported = row.reported.get("top1")
+    told = f", {100 * reported:.2f} % reported" if reported is not None else ""
+    method = row.quantization or "float"
+    return {
+        "name": row.id,
+        "summary": f"{row.architecture} on {row.dataset_name}, {method}{told}",
+        "source": row.source,
+        "distribution": "qcli",
+        "version": "",
+        "network": row.architecture,
+        "dataset": row.dataset_name,
+        "method": method,
+        "top1": reported,
+    }
+
+
+def _matches(row: dict[str, Any], given: dict[str, str]) -> bool:
+    """Say whether a row has what the filters ask for; methods go by the recipe's first word."""
+    wanted = dict(given)
+    text = wanted.pop("source", "").lower()
+    method = wanted.pop("method", row["method"])
+    return (
+        text in f"{row['name']} {row['source']}".lower()
+        and method in (row["method"], row["method"].partition("-")[0])
+        and all(row[key] == value for key, value in wanted.items())
+    )
 
 
 def _print(found: dict[str, list[dict[str, Any]]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -87,7 +87,12 @@ _RECIPE_OPTIONS = (
 
 def recipe_options(function: F) -> F:
     """Add the options that name recipes and change them."""
-    for option in reversed(_RECIPE_OPTIONS):
+    return add_options(function, _RECIPE_OPTIONS)
+
+
+def add_options(function: F, options: Sequence[Callable[[F], F]]) -> F:
+    """Add options to a command, in this order."""
+    for option in reversed(options):
         function = option(function)
     return function
 

@@ -13,14 +13,14 @@ from qcli.catalog.catalog import Catalog
 from qcli.catalog.load import load_catalog
 from qcli.cli.options import plugin_options
 from qcli.recipe.checking import load_schema
-from qcli.recipe.library import KINDS
+from qcli.recipe.library import EXPERIMENT, KINDS
 
 
 @click.command("schema")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice((*KINDS, EXPERIMENT)))
 @plugin_options
 def command(kind: str, plugins: tuple[str, ...]) -> None:
-    """Print the JSON Schema of training or quantization recipes, for editors to complete."""
+    """Print the JSON Schema of recipes or of tables of experiments, for editors to complete."""
     from qcli.reporting.console import print_data
 
     print_data(json.dumps(compose_schema(kind, load_catalog(plugins)), indent=2))
@@ -29,6 +29,8 @@ def command(kind: str, plugins: tuple[str, ...]) -> None:
 def compose_schema(kind: str, catalog: Catalog) -> dict[str, Any]:
     """Return the core schema with every entry's options in their places."""
     schema = copy.deepcopy(load_schema(kind))
+    if kind == EXPERIMENT:
+        return schema
     if kind == "quantization":
         _compose(schema["$defs"]["slot"], "quantizer", _options(catalog, "quantizers"))
         return _accept_value_space(schema)
@@ -49,10 +51,11 @@ def _compose(place: dict[str, Any], key: str, options: Mapping[str, Mapping[str,
     names: list[dict[str, Any]] = [{"enum": [name for name in options if name not in families]}]
     names += [{"pattern": f"^{family}"} for family in families]
     place["properties"][key] = {"description": description, "type": "string", "anyOf": names}
+    shared = dict.fromkeys(place["properties"], True)
     place["allOf"] = [
         {
             "if": {"type": "object", "required": [key], "properties": {key: _named(name)}},
-            "then": {"additionalProperties": False, "properties": {key: True, **own}},
+            "then": {"additionalProperties": False, "properties": {**shared, **own}},
         }
         for name, own in options.items()
     ]

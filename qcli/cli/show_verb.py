@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import click
@@ -14,8 +15,10 @@ from qcli.cli.list_verb import ENTRY_KINDS
 from qcli.cli.options import json_option, plugin_options
 from qcli.errors import PluginError, suggest
 from qcli.recipe.document import read_document
+from qcli.recipe.experiment import Row, load_tables, with_parents
 from qcli.recipe.library import KINDS as RECIPE_KINDS
 from qcli.recipe.library import shipped_recipes
+from qcli.recipe.setting import resolve_setting
 from qcli.recipe.wording import allowed_values
 
 
@@ -24,7 +27,7 @@ from qcli.recipe.wording import allowed_values
 @json_option
 @plugin_options
 def command(name: str, as_json: bool, plugins: tuple[str, ...]) -> None:
-    """Show everything known of a quantizer, an architecture, a data set or a recipe."""
+    """Show everything known of a quantizer, an architecture, a data set, a recipe, a row."""
     from qcli.reporting.console import print_data
 
     catalog = load_catalog(plugins)
@@ -33,6 +36,8 @@ def command(name: str, as_json: bool, plugins: tuple[str, ...]) -> None:
         print_data(json.dumps({"schema_version": 1, **found}, indent=2))
     elif "recipe" in found:
         print_data(json.dumps(found["recipe"], indent=2))
+    elif "experiment" in found:
+        _print_experiment(found["experiment"])
     else:
         _print(found)
 
@@ -47,11 +52,52 @@ def _find(name: str, catalog: Catalog) -> dict[str, Any]:
     for kind in RECIPE_KINDS:
         if name in shipped_recipes(kind):
             return {"kind": f"{kind} recipe", "recipe": read_document(name, kind).value}
+    tables = load_tables()
+    rows = {row.id: row for table in tables for row in table.rows}
+    if name in rows:
+        return {"kind": "experiment", "experiment": _describe_row(rows[name], catalog)}
     entries = [each for kind in ENTRY_KINDS for each in catalog.of_kind(kind)]
     recipes = [each for kind in RECIPE_KINDS for each in shipped_recipes(kind)]
-    near = suggest(name, [*entries, *recipes])
+    near = suggest(name, [*entries, *recipes, *rows])
     problems = "".join(f"; {problem}" for problem in catalog.problems)
     raise PluginError(f'nothing is called "{name}"{near}{problems}; run `qcli list`')
+
+
+def _describe_row(row: Row, catalog: Catalog) -> dict[str, Any]:
+    """Return all of an experiment: its fields, both effective recipes, and the commands."""
+    setting = resolve_setting(row.request(), catalog)
+    quantization = setting.quantization
+    return {
+        **vars(row),
+        "effective_training": dict(setting.training.document) if setting.training else None,
+        "effective_quantization": dict(quantization.document) if quantization else None,
+        "command": f"qcli reproduce {row.id}",
+        "commands": [_command(each) for each in with_parents([row], load_tables())],
+    }
+
+
+def _command(row: Row) -> str:
+    """Return what trains a row by hand; ids stand for the run directories of its parents."""
+    start = ["--init-from", row.init_from] if row.init_from else []
+    teacher = ["--teacher", row.teacher] if row.teacher else []
+    return shlex.join(["qcli", "train", *row.arguments(), *start, *teacher, "-o", row.id])
+
+
+def _print_experiment(found: dict[str, Any]) -> None:
+    """Print an experiment: what it is, its recipes, what it stands on, how it is run."""
+    from qcli.reporting.console import print_data
+    from qcli.reporting.tables import print_fields
+
+    commands, words = found.pop("commands"), {}
+    recipes = {key: found.pop(key) for key in ("effective_training", "effective_quantization")}
+    for key, value in found.items():
+        if value not in (None, "", (), {}):
+            words[key.replace("_", " ")] = value if isinstance(value, str) else json.dumps(value)
+    print_fields(words)
+    for key, recipe in recipes.items():
+        if recipe:
+            print_data(f"\n{key.replace('_', ' ')}:\n{json.dumps(recipe, indent=2)}")
+    print_data("\nby hand:\n" + "\n".join(commands))
 
 
 def _describe(offer: Offer) -> dict[str, Any]:

@@ -29,17 +29,27 @@ def apply_overrides(
     """
     documents = {"training": training, "quantization": quantization}
     for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set {text}: write KEY=VALUE, as in --set lr=0.01")
+        key, value = read_override(text)
         kind, pointer = _owner(key, text)
         if pointer[0] == "extends":
             raise UsageError(f"--set {text}: write a recipe that extends another, and name it")
         document = documents[kind]
         if document is None:
             raise UsageError(f"--set {text}: belongs to a {kind} recipe, and none is given")
-        documents[kind] = document.with_value(pointer, _parse(value), f"--set {key}")
+        documents[kind] = document.with_value(pointer, value, f"--set {key}")
     return documents["training"], documents["quantization"]
+
+
+def read_override(text: str) -> tuple[str, Any]:
+    """Return the key and the value of a `--set KEY=VALUE`.
+
+    Raises:
+        UsageError: It has no key or no `=`.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set {text}: write KEY=VALUE, as in --set lr=0.01")
+    return key, _parse(value)
 
 
 def _owner(key: str, text: str) -> tuple[str, tuple[str, ...]]:

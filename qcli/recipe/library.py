@@ -9,6 +9,13 @@ from pathlib import Path
 from qcli.errors import RecipeError, suggest
 
 KINDS = ("training", "quantization")
+# A table of experiments names recipes of both kinds, and is none itself.
+EXPERIMENT = "experiment"
+
+
+def is_path(name_or_path: str) -> bool:
+    """Say whether an argument means a file, rather than something that qcli ships."""
+    return "/" in name_or_path or name_or_path.endswith(".json")
 
 
 def library_folder(kind: str) -> Path:
@@ -44,7 +51,7 @@ def find_recipe(name_or_path: str, kind: str | None, beside: Path | None = None)
     """
     if "\0" in name_or_path:
         raise RecipeError([f"{json.dumps(name_or_path)} is no path: it holds a NUL character"])
-    if "/" in name_or_path or name_or_path.endswith(".json"):
+    if is_path(name_or_path):
         path = Path(name_or_path)
         return beside.parent / path if beside else path
     shipped = {

@@ -83,6 +83,7 @@ class TrainingReport:
         self.bar: Progress | None = None
         self.read_at = 0.0
         self.numbers = ""
+        self.select_by = "top1"
 
     def note(self, text: str) -> None:
         """Say something that the user should know."""
@@ -106,7 +107,9 @@ class TrainingReport:
         chosen = "the test set, as most published tables do"
         if recipe.select_on == "validation":
             chosen = "held-out training images; the test set is measured once, at the end"
-        self.note(f"the best epoch is selected on {chosen}")
+        self.select_by = recipe.select_by
+        by = "" if recipe.select_by == "top1" else f" by {recipe.select_by}"
+        self.note(f"the best epoch is selected{by} on {chosen}")
 
     def begin_epoch(self, epoch: int, total_epochs: int, num_steps: int, first_step: int) -> None:
         """Open the epoch's bar."""
@@ -152,9 +155,12 @@ class TrainingReport:
         self.close()
         temperature = row["temperature"]
         annealed = "" if temperature is None else f"  temperature {temperature:.3g}"
+        selecting = ""
+        if self.select_by not in ("top1", "loss"):
+            selecting = f"  {self.select_by} {percent(row[f'val_{self.select_by}'])}"
         self.note(
             f"epoch {row['epoch']:>3}  loss {row['train_loss']:.4f}  "
-            f"train {percent(row['train_top1'])}  val {percent(row['val_top1'])}"
+            f"train {percent(row['train_top1'])}  val {percent(row['val_top1'])}{selecting}"
             f"{'  best' if is_best else '      '}  lr {row['lr']:.3g}{annealed}  "
             f"{row['images_per_second']:,.0f} images/s  "
             f"{format_seconds(row['train_seconds'] + row['val_seconds'])}"

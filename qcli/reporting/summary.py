@@ -13,8 +13,10 @@ def print_result(path: Path, result: Mapping[str, Any], *, is_demo: bool) -> Non
     """Print the result to stdout, and the next steps to stderr."""
     best, last = result["best"], result["last"]
     where = "validation" if result["selected_on"] == "validation" else "test"
+    by = result["selected_by"]
+    selecting = f", {by} {percent(best[by])}" if by not in ("top1", "loss") else ""
     print_data(
-        f"best {where} top-1 {percent(best['top1'])} (epoch {best['epoch']}), "
+        f"best {where} top-1 {percent(best['top1'])}{selecting} (epoch {best['epoch']}), "
         f"last {percent(last['top1'])}; "
         f"{result['epochs']} epochs, {format_seconds(result['train_seconds'])} of training"
     )

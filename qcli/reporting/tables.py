@@ -49,8 +49,8 @@ def print_plan(plan: Plan) -> None:
         f"{cost.parameters:,} parameters, {cost.weights:,} of them weights of layers",
         f"{cost.macs / 1e6:,.2f} million MACs, {cost.bit_operations / 1e9:,.3f} billion bit "
         f"operations for one image",
-        f"weights take {format_bytes(cost.weight_bytes)} instead of "
-        f"{format_bytes(cost.float_bytes)} as float32",
+        f"weights take {format_bytes(cost.weight_bytes)} ({cost.weight_megabytes:.3f} MB) "
+        f"instead of {format_bytes(cost.float_bytes)} as float32",
         FORMULA,
     )
     for line in lines:

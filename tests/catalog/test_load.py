@@ -212,7 +212,13 @@ def option(schema: str, name: str = "level") -> str:
         ),
         ("architectures", ARCHITECTURE.format("default_image_shape=[1, 8, 8]"), "is not (C, H, W)"),
         ("architectures", ARCHITECTURE.format("default_image_shape=None"), "is not (C, H, W)"),
+        ("architectures", ARCHITECTURE.format("find_member=3"), "find_member is neither"),
         ("datasets", DATASET.format("image_shape=(8, 8)"), "the image shape (8, 8) is not (C, H"),
+        (
+            "datasets",
+            DATASET.format("checksums={'a/b': 'abc'}"),
+            "checksum of a/b is no MD5 in hex",
+        ),
     ],
 )
 def test_malformed_entry_is_refused(install: Install, kind: str, entry: str, problem: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from qcli.recipe.library import KINDS as RECIPE_KINDS
 from qcli.recipe.library import shipped_recipes
 
 ROW = ["name", "summary", "source", "distribution", "version"]
+EXPERIMENT = [*ROW, "network", "dataset", "method", "top1"]
 PLUGIN = """
 import qcli
 
@@ -57,7 +59,7 @@ def plugin(tmp_path):
 def test_help_names_every_verb():
     text = invoke("--help")
     assert invoke("-h") == text
-    assert [word for word in text.split() if word in VERBS][-len(VERBS) :] == list(VERBS)
+    assert re.findall(r"^  (\w+)", text.partition("Commands:")[2], re.MULTILINE) == list(VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -76,9 +78,9 @@ def test_list(kind):
     document = json.loads(invoke("list", kind, "--json"))
     assert list(document) == ["schema_version", kind]
     assert document["schema_version"] == 1
-    wanted = ["name", "distribution", "version", "problem"] if kind == "plugins" else ROW
+    own = {"plugins": ["name", "distribution", "version", "problem"], "experiments": EXPERIMENT}
     assert document[kind]
-    assert {tuple(row) for row in document[kind]} == {tuple(wanted)}
+    assert {tuple(row) for row in document[kind]} == {tuple(own.get(kind, ROW))}
     text = invoke("list", kind)
     assert all(row["name"] in text for row in document[kind])
 
@@ -93,6 +95,58 @@ def test_list_of_everything():
     assert all(row["problem"] is None for row in document["plugins"])
     text = invoke("list")
     assert all(name in text for kind in KINDS for name in names[kind])
+
+
+@pytest.mark.parametrize(
+    ("filters", "fits"),
+    [
+        (("--network", "vgg_small"), lambda row: row["network"] == "vgg_small"),
+        (("--dataset", "mnist"), lambda row: row["dataset"] == "mnist"),
+        (("--method", "dorefa"), lambda row: row["method"].startswith("dorefa-")),
+        (("--method", "dorefa-w1a2"), lambda row: row["method"] == "dorefa-w1a2"),
+        (("--method", "float"), lambda row: row["method"] == "float"),
+        (("--source", "Seed 001"), lambda row: "seed 001" in row["source"].lower()),
+        (
+            ("--network", "lenet5", "--method", "qnn"),
+            lambda row: row["network"] == "lenet5" and row["method"].startswith("qnn-"),
+        ),
+    ],
+)
+def test_experiments_are_filtered(filters, fits):
+    everything = json.loads(invoke("list", "experiments", "--json"))["experiments"]
+    found = json.loads(invoke("list", "experiments", *filters, "--json"))["experiments"]
+    assert found == [row for row in everything if fits(row)]
+    assert 0 < len(found) < len(everything)
+
+
+def test_filters_are_for_experiments(monkeypatch, capsys):
+    code, _, errors = run(monkeypatch, capsys, "list", "quantizers", "--method", "lsq")
+    assert (code, errors) == (2, "error: --method filters experiments: qcli list experiments\n")
+
+
+def test_an_experiment_is_shown_whole():
+    found = json.loads(invoke("show", "seed000-resnet20-cifar10-w1a2", "--json"))["experiment"]
+    assert found["reported"] == {"top1": 0.5648}
+    assert found["effective_training"]["freeze"] == ["norm_affine"]
+    assert found["effective_quantization"]["name"] == "quantization_networks-w1a2"
+    stages = [re.search(r" -o (\S+)$", each)[1] for each in found["commands"]]
+    assert stages == [f"seed000-resnet20-cifar10-{each}" for each in ("fp32", "w1a32", "w1a2")]
+    assert f"--init-from {stages[1]} " in found["commands"][2]
+    text = invoke("show", "seed000-resnet20-cifar10-w1a2")
+    assert all(command in text for command in found["commands"])
+
+
+def test_tables_of_experiments_are_checked(monkeypatch, capsys, tmp_path):
+    assert invoke("check", "seed002-resnet20-cifar10").endswith(": a valid table of experiments\n")
+    assert '"rows"' in invoke("schema", "experiment")
+    path = tmp_path / "mine.json"
+    defaults = {"architecture": "lenet5", "training": "lenet5-digits-20ep"}
+    row = {"id": "mine-a", "quantization": "lsq-w5a5", "set": {"epochs": 0}}
+    table = {"name": "mine", "summary": "x", "source": "x", "defaults": defaults, "rows": [row]}
+    path.write_text(json.dumps(table), "utf-8")
+    code, _, errors = run(monkeypatch, capsys, "check", str(path))
+    assert code == 2
+    assert f'{path}: mine-a: unknown quantization recipe "lsq-w5a5"' in errors
 
 
 def test_list_says_what_is_broken(monkeypatch, capsys, tmp_path):
@@ -283,6 +337,11 @@ def test_schema_knows_bare_value_spaces(space, valid):
         ({"lr": -1}, False),
         ({"lr": {"start": 1}}, False),
         ({"optimizer": {"name": "adam", "momentum": 0.9}}, False),
+        ({"dataset": {"name": "mnist", "image_size": 32, "channels": 3}}, True),
+        ({"dataset": {"name": "mnist", "image_size": 0}}, False),
+        ({"augment": ["flip", {"name": "RandomRotation", "degrees": 10}]}, True),
+        ({"augment": [{"name": "RandomRotation"}]}, False),
+        ({"augment": [{"name": "Normalize", "mean": [0], "std": [1]}]}, False),
     ],
 )
 def test_schema_of_training(fields, valid):

@@ -95,6 +95,36 @@ def test_a_flag_that_names_the_same_entry_keeps_its_options(resolve):
     assert resolve(TRAINING, dataset="digits").dataset_options == {"split": "random"}
 
 
+@pytest.mark.parametrize(
+    ("dataset", "shape"),
+    [
+        ({"name": "mnist"}, (1, 28, 28)),
+        ({"name": "mnist", "image_size": 32}, (1, 32, 32)),
+        ({"name": "mnist", "image_size": 32, "channels": 3}, (3, 32, 32)),
+        ({"name": "digits", "channels": None}, (1, 28, 28)),
+        ({"name": "digits", "image_size": 32}, (1, 32, 32)),
+        ({"name": "imagenet", "image_size": 227}, (3, 227, 227)),
+    ],
+    ids=str,
+)
+def test_a_recipe_may_say_the_shape_of_the_images(resolve, dataset, shape):
+    setting = resolve(TRAINING | {"dataset": dataset})
+    assert setting.image_shape == shape
+    assert not {"image_size", "channels"} & setting.dataset_options.keys()
+    again = resolve(json.loads(json.dumps(setting.training.document)))
+    assert again.image_shape == shape
+
+
+def test_faults_of_the_shape_of_the_images(resolve):
+    dataset = {"name": "mnist", "image_size": 0, "channels": "3", "size": 4}
+    assert faults_of(resolve, TRAINING | {"dataset": dataset}) == [
+        "train.json: /dataset/image_size: 0 is less than the minimum 1",
+        'train.json: /dataset/channels: found "3", allowed: an integer from 1 to 64 or null; '
+        "write 3 without quotes",
+        "train.json: /dataset/size: unknown key; allowed: name, image_size, channels, download",
+    ]
+
+
 def test_download_is_an_option_of_data_sets_that_have_it(resolve):
     assert resolve(TRAINING, dataset="mnist", download=True).dataset_options == {"download": True}
     (fault,) = faults_of(resolve, TRAINING, download=True)

@@ -1,0 +1,147 @@
+"""One run of a campaign: where it lies, how it is started or gone on with, and what it came to."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from qcli.catalog.catalog import Catalog
+from qcli.errors import UsageError
+from qcli.recipe.experiment import Row
+from qcli.recipe.quantization import QuantizationRecipe
+from qcli.recipe.setting import Setting, resolve_setting
+from qcli.recipe.training import TrainingRecipe
+from qcli.training.revival import read_setting
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What all jobs share.
+
+    Args:
+        folder: Where the run directories lie, as ID/seedN.
+        seeds: Each row is trained once with each.
+        epochs_scale: What schedules are stretched by; None: full length.
+        words: Options of `qcli train` that do not change what a run is: -p, --cpu, --threads.
+    """
+
+    folder: Path
+    seeds: tuple[int, ...] = (0,)
+    epochs_scale: float | None = None
+    words: tuple[str, ...] = ()
+
+    def job(self, row: Row, seed: int) -> Job:
+        """Return the job of a row."""
+        return Job(row, seed, self)
+
+    def jobs(self, rows: Iterable[Row]) -> list[Job]:
+        """Return the jobs of all rows, all seeds of a row together."""
+        return [self.job(row, seed) for row in rows for seed in self.seeds]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run: a row of a table with a seed."""
+
+    row: Row
+    seed: int
+    campaign: Campaign
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.row.id}, seed {self.seed}" if len(self.campaign.seeds) > 1 else self.row.id
+
+    @property
+    def path(self) -> Path:
+        """Its run directory."""
+        return self._path_of(self.row.id)
+
+    @property
+    def log(self) -> Path:
+        """What it printed."""
+        return self.path.with_suffix(".log")
+
+    def _path_of(self, row_id: str) -> Path:
+        scale = self.campaign.epochs_scale
+        length = f"-epochs-x{scale:g}" if scale is not None and scale != 1 else ""
+        return self.campaign.folder / f"{row_id}{length}" / f"seed{self.seed}"
+
+    def setting(self, catalog: Catalog) -> Setting:
+        """Resolve what it trains."""
+        return resolve_setting(self.row.request(self.seed, self.campaign.epochs_scale), catalog)
+
+    def command(self) -> list[str]:
+        """Return the command that starts it, or that goes on with it."""
+        program = [sys.executable, "-m", "qcli", "train"]
+        if (self.path / "run.json").exists():
+            return [*program, "--resume", str(self.path), *self.campaign.words]
+        return [*program, *self.arguments(), *self.campaign.words, "-o", str(self.path)]
+
+    def arguments(self) -> list[str]:
+        """Return the words after `qcli train` that say what is trained."""
+        words = [*self.row.arguments(), "--seed", str(self.seed)]
+        if self.campaign.epochs_scale is not None:
+            words += ["--epochs-scale", f"{self.campaign.epochs_scale:g}"]
+        for flag, parent in (("--init-from", self.row.init_from), ("--teacher", self.row.teacher)):
+            words += [flag, str(self._path_of(parent))] if parent else []
+        return words
+
+    def result(self) -> dict[str, Any] | None:
+        """Return its result.json; None while it is not finished."""
+        file = self.path / "result.json"
+        if not file.exists():
+            return None
+        value: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        return value
+
+    def is_busy(self) -> bool:
+        """Say whether another process trains it, such as one that outlived its parent."""
+        if not (self.path / ".lock").exists():
+            return False
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def clear_stub(self) -> None:
+        """Remove what a process leaves that is killed before its run has begun."""
+        left = {each.name for each in self.path.iterdir()} if self.path.is_dir() else set()
+        if left == {".lock"}:
+            (self.path / ".lock").unlink()
+            self.path.rmdir()
+
+    def require_same(self, setting: Setting, catalog: Catalog) -> None:
+        """Refuse a run directory that holds another run than this one.
+
+        Raises:
+            UsageError: Its recipes are others.
+        """
+        if not (self.path / "run.json").exists():
+            return
+        there = read_setting(self.path, catalog)
+        for kind in ("training", "quantization"):
+            before, now = (_document(getattr(each, kind)) for each in (there, setting))
+            if before != now:
+                raise UsageError(
+                    f"{self.path} holds a run with another {kind} recipe ({_differing(before, now)}"
+                    "); give another folder with -o, or delete it"
+                )
+
+
+def _document(recipe: TrainingRecipe | QuantizationRecipe | None) -> dict[str, Any] | None:
+    return dict(recipe.document) if recipe else None
+
+
+def _differing(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
+    if before is None or now is None:
+        return "float" if before is None else "quantized"
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    return ", ".join(keys)

@@ -1,0 +1,80 @@
+"""Every shipped experiment takes two steps on random images of its shape."""
+
+import json
+
+import pytest
+import torch
+
+from qcli.catalog.load import load_catalog
+from qcli.quantization.calibration import calibrate
+from qcli.recipe.experiment import load_tables
+from qcli.recipe.schedule import Progress
+from qcli.recipe.setting import resolve_setting
+from qcli.training.assembly import assemble
+from qcli.training.batches import MicroBatch
+from qcli.training.evaluation import Tally
+from qcli.training.learner import make_learner
+from qcli.training.record import SessionOptions
+from qcli.training.session import open_accelerator
+
+CATALOG = load_catalog()
+ROWS = {row.id: row for table in load_tables() for row in table.rows}
+STEPS = 2
+BATCH = 2
+# What two steps do not depend on: how long, how fast, and words.
+UNSEEN = {
+    *("name", "source", "note", "reported", "epochs", "batch_size", "accumulate", "lr"),
+    *("seed", "augment", "normalize", "evaluation_resize", "evaluation_crop", "workers"),
+}
+
+
+def fingerprint(row):
+    """Return what makes the first two steps of a row those that they are."""
+    setting = resolve_setting(row.request(), CATALOG)
+    recipes = [setting.training.document]
+    recipes += [setting.quantization.document] if setting.quantization else []
+    seen = [{key: part for key, part in each.items() if key not in UNSEEN} for each in recipes]
+    return json.dumps(seen, sort_keys=True, default=str)
+
+
+def representatives():
+    """Return one row of those whose steps are alike."""
+    return list({fingerprint(row): row.id for row in ROWS.values()}.values())
+
+
+def make_batches(setting):
+    generator = torch.Generator().manual_seed(0)
+    classes = setting.dataset.num_classes or setting.architecture.default_num_classes
+    return classes, [
+        MicroBatch(
+            torch.randn(BATCH, *setting.image_shape, generator=generator),
+            torch.randint(classes, (BATCH,), generator=generator),
+        )
+        for _ in range(STEPS)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", representatives())
+def test_two_steps(name):
+    torch.manual_seed(0)
+    setting = resolve_setting(ROWS[name].request(), CATALOG)
+    classes, batches = make_batches(setting)
+    assembly = assemble(setting, CATALOG, classes)
+    calibrate(assembly.model, [batch.images for batch in batches])
+    accelerator = open_accelerator(setting.training, SessionOptions(cpu=True))
+    learner = make_learner(accelerator, assembly.model, setting.training)
+    before = {name: each.detach().clone() for name, each in assembly.model.named_parameters()}
+    tally = Tally(torch.device("cpu"))
+    for step, batch in enumerate(batches):
+        learner.step([batch], Progress(step, 10, 0, 1), tally)
+    assert tally.read().count == STEPS * BATCH
+    changed = [
+        name for name, each in assembly.model.named_parameters() if not each.equal(before[name])
+    ]
+    assert changed
+    assert all(each.isfinite().all() for each in assembly.model.parameters())
+
+
+def test_rows_stand_for_all():
+    assert 150 < len(representatives()) <= len(ROWS)

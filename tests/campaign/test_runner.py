@@ -1,0 +1,151 @@
+"""Jobs run when their parents are done; what fails takes its children with it and nobody else."""
+
+import json
+
+import pytest
+
+from qcli.campaign.executor import LocalExecutor
+from qcli.campaign.job import Campaign
+from qcli.campaign.runner import Runner
+from qcli.recipe.experiment import read_table
+
+
+class Recorder:
+    """Remembers what it hears."""
+
+    def __init__(self):
+        self.heard = []
+
+    def reuse(self, job):
+        self.heard.append(("reuse", job.row.id))
+
+    def begin(self, job, *, resumed):
+        self.heard.append(("resume" if resumed else "begin", job.row.id))
+
+    def end(self, job, seconds):
+        self.heard.append(("end", job.row.id))
+
+    def fail(self, job, reason):
+        self.heard.append(("fail", job.row.id, reason))
+
+
+class Done:
+    def __init__(self, code):
+        self.code = code
+
+    def done(self):
+        return True
+
+    def result(self):
+        return self.code
+
+
+class FakeExecutor:
+    """Finishes each run at once, but those whose command holds a word of `broken`."""
+
+    def __init__(self, room=1, broken=()):
+        self.room, self.broken = room, broken
+        self.commands, self.stopped = [], False
+
+    def submit(self, command, log):
+        self.commands.append(command)
+        if any(word in each for each in command for word in self.broken):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text("some output\nerror: no such luck\n")
+            return Done(2)
+        folder = log.with_suffix("")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "result.json").write_text("{}")
+        return Done(0)
+
+    def stop(self):
+        self.stopped = True
+
+
+@pytest.fixture
+def run(table, tmp_path):
+    """Return a function that runs the jobs of the table."""
+
+    def make(executor, seeds=(0,)):
+        campaign = Campaign(tmp_path / "runs", seeds, None, ("--cpu",))
+        recorder = Recorder()
+        failures = Runner(campaign.jobs(read_table(table).rows), executor, recorder).run()
+        return failures, recorder.heard
+
+    return make
+
+
+def test_children_wait_for_their_parents(run):
+    failures, heard = run(FakeExecutor(room=None))
+    assert failures == 0
+    assert heard.index(("end", "short-float")) < heard.index(("begin", "short-child"))
+    assert heard[:2] == [("begin", "short-float"), ("begin", "short-alone")]
+
+
+def test_only_so_many_run_at_once(run):
+    _, heard = run(FakeExecutor(room=1))
+    assert [each[0] for each in heard] == ["begin", "end"] * 3
+
+
+def test_a_failure_takes_its_children_and_nobody_else(run):
+    failures, heard = run(FakeExecutor(broken=["short-float/seed"]))
+    assert failures == 2
+    said = {each[1]: each[2] for each in heard if each[0] == "fail"}
+    assert said["short-float"].startswith("exit code 2; no such luck; all of it: ")
+    assert said["short-child"] == "short-float failed, which it starts from"
+    assert ("end", "short-alone") in heard
+
+
+def test_seeds_have_parents_of_their_own(run):
+    failures, heard = run(FakeExecutor(broken=["short-float/seed1"]), seeds=(0, 1))
+    assert failures == 2
+    assert ("end", "short-child") in heard
+
+
+def test_what_is_finished_is_used_again(run):
+    run(FakeExecutor())
+    executor = FakeExecutor()
+    failures, heard = run(executor)
+    assert (failures, executor.commands) == (0, [])
+    assert {each[0] for each in heard} == {"reuse"}
+
+
+def test_what_was_begun_goes_on(run, tmp_path):
+    folder = tmp_path / "runs" / "short-alone" / "seed0"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({}))
+    executor = FakeExecutor()
+    _, heard = run(executor)
+    assert ("resume", "short-alone") in heard
+    command = next(each for each in executor.commands if "--resume" in each)
+    assert command[3:] == ["train", "--resume", str(folder), "--cpu"]
+
+
+def test_an_interruption_stops_the_executor(run):
+    class Interrupting(FakeExecutor):
+        def submit(self, command, log):
+            raise KeyboardInterrupt
+
+    executor = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        run(executor)
+    assert executor.stopped
+
+
+def test_the_local_executor_keeps_what_a_command_prints(tmp_path):
+    executor = LocalExecutor(2)
+    log = tmp_path / "a" / "b.log"
+    first = executor.submit(["sh", "-c", "echo out; echo err >&2; exit 3"], log)
+    assert (first.result(), log.read_text()) == (3, "out\nerr\n")
+    assert executor.submit(["sh", "-c", "echo again"], log).result() == 0
+    assert log.read_text() == "out\nerr\nagain\n"
+
+
+def test_the_local_executor_ends_what_runs(tmp_path):
+    executor = LocalExecutor(1)
+    log = tmp_path / "x.log"
+    task = executor.submit(["sh", "-c", "echo on; exec sleep 60"], log)
+    while not (log.exists() and log.read_text()):
+        pass
+    executor.stop()
+    assert task.result() == -15
