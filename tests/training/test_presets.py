@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from qcli.cli.plan_verb import plan_without_weights
-from qcli.errors import RecipeError
+from qcli.errors import PlanError, RecipeError
 from qcli.quantization.calibration import calibrate
 from qcli.quantization.surgery import quantizers
 from qcli.recipe.document import read_document
@@ -100,3 +100,37 @@ def test_torchvision_networks_fit_what_asks_for_no_other_network(preset, catalog
     else:
         plan = plan_without_weights(resolve_setting(request, catalog), catalog)
         assert any(True for _ in plan.slots())
+
+
+# The smallest of each family that the tests above do not train.
+OTHERS = (
+    *("lenet_n2d2", "simplenet", "vgg7", "vgg16", "vgg_variant", "alexnet", "alexnet_dorefa"),
+    *("alexnet_xnor", "alexnet_torchvision", "googlenet", "googlenet_variant", "inception_v1"),
+    *("mobilenet_v1", "mobilenet_v2", "resnet18_preact", "bireal_resnet18"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", OTHERS)
+def test_every_other_family_is_planned_or_refused_for_a_reason(architecture, catalog):
+    refused = {}
+    entry = catalog.architecture(architecture)[0]
+    for preset in PRESETS:
+        try:
+            setting = resolve_setting(
+                Request(architecture=architecture, quant_json=preset), catalog
+            )
+            plan = plan_without_weights(setting, catalog)
+        except (PlanError, RecipeError) as error:
+            refused[preset] = str(error)
+            continue
+        layers = [row for row in plan.layers if row.weights]
+        quantized = {row.layer for row in layers if row.slots["weight"]}
+        ends = {layers[0].layer, layers[-1].layer}
+        assert ends == {entry.first_layer, entry.last_layer}
+        inner = {row.layer for row in layers} - ends
+        assert inner <= quantized or not setting.quantization.default.get("weight")
+    assert len(refused) < len(PRESETS) / 2, refused
+    reasons = ("no batch norm follows", "the method requires", "ReLU", "block_order", "activation")
+    odd = {each: text for each, text in refused.items() if not any(r in text for r in reasons)}
+    assert odd == {}
