@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A worker for each core, of one thread each; tests that open ports share a worker.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
 
 .PHONY: demo test test-slow test-gpu clean
 
@@ -22,10 +24,10 @@ test: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-slow: dev
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow
 
 test-gpu: dev
 	$(BIN)/pytest -m gpu

@@ -119,6 +119,7 @@ def test_the_line_of_python_quantizes_a_network():
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("port")
 def test_several_processes(tmp_path):
     command = next(each for each in COMMANDS if each.startswith("accelerate launch"))
     words = shlex.split(command)

@@ -1,7 +1,5 @@
 """Every shipped experiment takes two steps on random images of its shape."""
 
-import json
-
 import pytest
 import torch
 
@@ -21,25 +19,6 @@ CATALOG = load_catalog()
 ROWS = {row.id: row for table in load_tables() for row in table.rows}
 STEPS = 2
 BATCH = 2
-# What two steps do not depend on: how long, how fast, and words.
-UNSEEN = {
-    *("name", "source", "note", "reported", "epochs", "batch_size", "accumulate", "lr"),
-    *("seed", "augment", "normalize", "evaluation_resize", "evaluation_crop", "workers"),
-}
-
-
-def fingerprint(row):
-    """Return what makes the first two steps of a row those that they are."""
-    setting = resolve_setting(row.request(), CATALOG)
-    recipes = [setting.training.document]
-    recipes += [setting.quantization.document] if setting.quantization else []
-    seen = [{key: part for key, part in each.items() if key not in UNSEEN} for each in recipes]
-    return json.dumps(seen, sort_keys=True, default=str)
-
-
-def representatives():
-    """Return one row of those whose steps are alike."""
-    return list({fingerprint(row): row.id for row in ROWS.values()}.values())
 
 
 def make_batches(setting):
@@ -55,7 +34,7 @@ def make_batches(setting):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", representatives())
+@pytest.mark.parametrize("name", ROWS)
 def test_two_steps(name):
     torch.manual_seed(0)
     setting = resolve_setting(ROWS[name].request(), CATALOG)
@@ -74,7 +53,3 @@ def test_two_steps(name):
     ]
     assert changed
     assert all(each.isfinite().all() for each in assembly.model.parameters())
-
-
-def test_rows_stand_for_all():
-    assert 150 < len(representatives()) <= len(ROWS)

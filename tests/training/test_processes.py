@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-pytestmark = pytest.mark.slow
+# Launchers open a port, the same one each time.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("port")]
 
 RECIPE = {
     "name": "shared",
