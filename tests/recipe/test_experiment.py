@@ -6,7 +6,14 @@ import pytest
 
 from qcli.catalog.load import load_catalog
 from qcli.errors import RecipeError, UsageError
-from qcli.recipe.experiment import Row, load_tables, read_table, select_rows, with_parents
+from qcli.recipe.experiment import (
+    Row,
+    load_tables,
+    read_table,
+    require_distinct,
+    select_rows,
+    with_parents,
+)
 from qcli.recipe.setting import resolve_setting
 
 ROWS = [{"id": "t-a"}, {"id": "t-b", "init_from": "t-a"}, {"id": "t-c", "teacher": "t-b"}]
@@ -64,6 +71,7 @@ def test_recipes_lie_beside_the_table(tmp_path):
     rows = [{"id": "t-a", "training": "./mine.json", "quantization": "qnn-w1a1"}]
     row = read_table(write(tmp_path, rows=rows)).rows[0]
     assert row.training == str(tmp_path / "mine.json")
+    assert row.training.startswith("/")
     assert row.quantization == "qnn-w1a1"
 
 
@@ -71,6 +79,7 @@ def test_recipes_lie_beside_the_table(tmp_path):
     ("changes", "faults"),
     [
         ({"rows": [{"id": "u-a"}]}, ['/rows/0/id: found "u-a", allowed: the table\'s name']),
+        ({"rows": [{"id": "t"}]}, ['/rows/0/id: found "t", allowed: the table\'s name, a hyphen']),
         ({"rows": [{"id": "t-a"}] * 2}, ['/rows/1/id: "t-a" stands twice']),
         ({"defaults": {}}, ['/rows/0: "architecture" is missing', '"training" is missing']),
         ({"rows": [{"id": "t-a", "reported": {"top1": 99.1}}]}, ["/rows/0/reported/top1: "]),
@@ -92,6 +101,19 @@ def test_rows_are_selected_by_id_glob_and_table(tmp_path):
     assert [row.id for row in select_rows(["t"], tables)] == ["t-a", "t-b", "t-c"]
     with pytest.raises(UsageError, match=r'no experiment "t-d" \(did you mean "t-.'):
         select_rows(["t-d"], tables)
+
+
+def test_a_table_without_rows_tells_why(tmp_path):
+    left_out = [{"rows": ["a"], "reason": "no such network"}]
+    tables = [read_table(write(tmp_path, rows=[], left_out=left_out))]
+    with pytest.raises(UsageError, match="t: all rows are left out: no such network"):
+        select_rows(["t"], tables)
+
+
+def test_tables_that_hide_each_other_are_refused(tmp_path):
+    table = read_table(write(tmp_path))
+    with pytest.raises(UsageError, match='two tables hold the table "t"; rename one'):
+        require_distinct([table, table])
 
 
 def test_parents_come_first_and_once(tmp_path):

@@ -121,7 +121,7 @@ def test_set_reaches_the_run(name):
     for row in TABLES[name]["rows"]:
         setting = resolve(row["id"])
         for key, value in ROWS[row["id"]]["set"].items():
-            quantizes = key.startswith(("default", "layers"))
+            quantizes = key.startswith(("default", "layers", "last_layer"))
             found = (setting.quantization if quantizes else setting.training).document
             for part in key.split("."):
                 found = found[part]
