@@ -41,7 +41,8 @@ class Estimate:
     Args:
         job: Which.
         state: "finished", "goes on" or "new".
-        images: Training images that all epochs together show; None: the data are not there.
+        problem: Why the data cannot be read; empty: they can.
+        images: Training images that all epochs together show; None: the data cannot be read.
         macs: Multiply-accumulates of the whole run, three for each of a training image.
         seconds: Time of training and evaluation, alone on this machine.
         memory_bytes: Parameters, gradients, optimizer, kept activations of a micro-batch, data.
@@ -50,6 +51,7 @@ class Estimate:
 
     job: Job
     state: str
+    problem: str
     images: int | None
     macs: int | None
     seconds: float | None
@@ -99,7 +101,7 @@ def _estimate(job: Job, catalog: Catalog, root: Path | None, device: torch.devic
     setting = job.setting(catalog)
     recipe = setting.training
     assert recipe is not None
-    splits = _load(setting, root)
+    splits, problem = _load(setting, root)
     num_classes = splits.num_classes if splits else setting.architecture.default_num_classes
     assembly = assemble(setting, catalog, num_classes)
     model = assembly.model.to(device)
@@ -115,6 +117,7 @@ def _estimate(job: Job, catalog: Catalog, root: Path | None, device: torch.devic
     return Estimate(
         job=job,
         state="",
+        problem=problem,
         images=recipe.epochs * train if splits else None,
         macs=recipe.epochs * macs * shown if splits else None,
         seconds=recipe.epochs * seconds if splits else None,
@@ -123,11 +126,11 @@ def _estimate(job: Job, catalog: Catalog, root: Path | None, device: torch.devic
     )
 
 
-def _load(setting: Setting, root: Path | None) -> Splits | None:
+def _load(setting: Setting, root: Path | None) -> tuple[Splits | None, str]:
     try:
-        return load_splits(setting, root)
-    except DataError:
-        return None
+        return load_splits(setting, root), ""
+    except DataError as error:
+        return None, str(error)
 
 
 def _resident_bytes(splits: Splits | None) -> int:

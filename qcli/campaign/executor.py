@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from queue import SimpleQueue
+from typing import IO, Any, Protocol
 
-from qcli.errors import UsageError
+from qcli.errors import RunError, UsageError
 
 
 class Task(Protocol):
@@ -42,12 +45,19 @@ class LocalExecutor:
 
     Args:
         jobs: How many.
+        devices: Names of GPUs, as CUDA_VISIBLE_DEVICES takes them; commands share them in turn.
+            Empty: commands see what this process sees.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, devices: Sequence[str] = ()) -> None:
         self.room: int | None = jobs
         self._pool = ThreadPoolExecutor(jobs)
+        self._places: SimpleQueue[dict[str, str]] = SimpleQueue()
+        for number in range(jobs):
+            place = {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {}
+            self._places.put(place)
         self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
         self._lock = threading.Lock()
 
     def submit(self, command: Sequence[str], log: Path) -> Task:
@@ -57,24 +67,39 @@ class LocalExecutor:
 
     def _run(self, command: Sequence[str], log: Path) -> int:
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            with self._lock:
-                # A session of its own: Ctrl-C reaches it through `stop` alone, and once.
-                process = subprocess.Popen(
-                    command, stdout=output, stderr=output, start_new_session=True
-                )
-                self._running.add(process)
-            code = process.wait()
+        place = self._places.get()
+        try:
+            with log.open("ab") as output:
+                process = self._start(command, output, place)
+                return process.wait() if process else 1
+        finally:
+            self._places.put(place)
+
+    def _start(
+        self, command: Sequence[str], output: IO[bytes], place: Mapping[str, str]
+    ) -> subprocess.Popen[bytes] | None:
         with self._lock:
-            self._running.discard(process)
-        return code
+            if self._stopped:
+                return None
+            # A session of its own: Ctrl-C reaches it through `stop` alone, and once.
+            process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, **place},
+            )
+            self._running.add(process)
+        return process
 
     def stop(self) -> None:
         """Let every run save its checkpoint and end."""
         with self._lock:
+            self._stopped = True
             for process in self._running:
+                # One that has ended is left alone.
                 process.terminate()
-        self._pool.shutdown(wait=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 class SubmititExecutor:
@@ -83,13 +108,16 @@ class SubmititExecutor:
     Args:
         cluster: slurm, local or debug; None: what submitit finds.
         folder: Where submitit keeps its files.
+        jobs: How many it is handed at once; None: all that can run.
         options: Parameters of `submitit.AutoExecutor.update_parameters`.
 
     Raises:
         UsageError: submitit is not installed, or refuses the options.
     """
 
-    def __init__(self, cluster: str | None, folder: Path, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, cluster: str | None, folder: Path, jobs: int | None, options: Mapping[str, Any]
+    ) -> None:
         try:
             import submitit
         except ImportError:
@@ -101,13 +129,21 @@ class SubmititExecutor:
             self._executor.update_parameters(**{"timeout_min": 24 * 60, **options})
         except (NameError, RuntimeError, TypeError, ValueError) as error:
             raise UsageError(f"submitit: {error}") from None
-        self.room: int | None = None
+        self.room: int | None = jobs
         self._tasks: list[Any] = []
 
     def submit(self, command: Sequence[str], log: Path) -> Task:
-        """Queue a command."""
+        """Queue a command.
+
+        Raises:
+            RunError: The engine takes no more.
+        """
         log.parent.mkdir(parents=True, exist_ok=True)
-        task: Task = self._executor.submit(run_logged, list(command), log)
+        try:
+            task: Task = self._executor.submit(run_logged, list(command), log)
+        except Exception as error:
+            # What an engine raises is its own: a command that failed, a full queue.
+            raise RunError(f"submitit: {error}") from error
         self._tasks.append(task)
         return task
 
@@ -119,6 +155,13 @@ class SubmititExecutor:
 
 
 def run_logged(command: Sequence[str], log: Path) -> int:
-    """Run a command to its end; called on the machine that the engine has chosen."""
+    """Run a command to its end; called on the machine that the engine has chosen.
+
+    What the engine sends before it takes the machine away reaches the command as SIGTERM, at which
+    a run saves its checkpoint.
+    """
     with log.open("ab") as output:
-        return subprocess.run(command, stdout=output, stderr=output, check=False).returncode
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(number, lambda *_: process.terminate())
+        return process.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -23,27 +23,29 @@ def make_grid(base: Row, quantizations: Sequence[str], bits: Sequence[str]) -> l
         bits: Widths such as "2/32": weights and inputs; none: those of the recipes.
 
     Raises:
-        UsageError: A width cannot be read, or float is given widths.
+        UsageError: A width cannot be read, or two recipes would have the same name.
     """
-    widths: list[str | None] = [*bits] or [None]
+    widths = [(width, dict(_read_width(width))) for width in bits] or [("", {})]
     rows: dict[str, Row] = {}
-    for recipe, width in product(quantizations, widths):
-        row = _make_row(base, recipe, width)
-        rows.setdefault(row.id, row)
+    for recipe, (width, changes) in product(quantizations, widths):
+        row = _make_row(base, recipe, width, changes)
+        if rows.setdefault(row.id, row) != row:
+            raise UsageError(
+                f'two recipes of the grid become "{row.id}"; compare them one after another'
+            )
     return list(rows.values())
 
 
-def _make_row(base: Row, recipe: str, width: str | None) -> Row:
+def _make_row(base: Row, recipe: str, width: str, changes: Mapping[str, Any]) -> Row:
     name = recipe.rsplit("/", 1)[-1].removesuffix(".json")
     if recipe == FLOAT:
         return replace(base, id=f"{base.id}-{FLOAT}")
-    if width is None:
+    if not width:
         return replace(base, id=f"{base.id}-{name}", quantization=recipe)
-    changes = dict(_read_width(width))
     # A recipe called dorefa-w2a2 is one of DoReFa's; here it has the widths of the grid.
     name = re.sub(r"-w\d+a\d+$", "", name) + f"-w{width.replace('/', 'a')}"
-    changes["quantization.name"] = name
-    return replace(base, id=f"{base.id}-{name}", quantization=recipe, set={**base.set, **changes})
+    changes = {**base.set, **changes, "quantization.name": name}
+    return replace(base, id=f"{base.id}-{name}", quantization=recipe, set=changes)
 
 
 def _read_width(width: str) -> Iterator[tuple[str, Any]]:

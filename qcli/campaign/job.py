@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +18,10 @@ from qcli.recipe.quantization import QuantizationRecipe
 from qcli.recipe.setting import Setting, resolve_setting
 from qcli.recipe.training import TrainingRecipe
 from qcli.training.revival import read_setting
+from qcli.training.run_directory import RunDirectory
+
+# What a run writes before its first checkpoint.
+STUB = {"training.json", "quantization.json", "plan.json", "run.json", "log.txt"}
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,13 @@ class Campaign:
         folder: Where the run directories lie, as ID/seedN.
         seeds: Each row is trained once with each.
         epochs_scale: What schedules are stretched by; None: full length.
-        words: Options of `qcli train` that do not change what a run is: -p, --cpu, --threads.
+        options: Words of `qcli train` that do not change what a run is: -p, --cpu, --threads.
     """
 
     folder: Path
     seeds: tuple[int, ...] = (0,)
     epochs_scale: float | None = None
-    words: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     def job(self, row: Row, seed: int) -> Job:
         """Return the job of a row."""
@@ -81,8 +85,8 @@ class Job:
         """Return the command that starts it, or that goes on with it."""
         program = [sys.executable, "-m", "qcli", "train"]
         if (self.path / "run.json").exists():
-            return [*program, "--resume", str(self.path), *self.campaign.words]
-        return [*program, *self.arguments(), *self.campaign.words, "-o", str(self.path)]
+            return [*program, "--resume", str(self.path), *self.campaign.options]
+        return [*program, *self.arguments(), *self.campaign.options, "-o", str(self.path)]
 
     def arguments(self) -> list[str]:
         """Return the words after `qcli train` that say what is trained."""
@@ -94,12 +98,14 @@ class Job:
         return words
 
     def result(self) -> dict[str, Any] | None:
-        """Return its result.json; None while it is not finished."""
-        file = self.path / "result.json"
-        if not file.exists():
+        """Return its result.json; None while it is not finished.
+
+        Raises:
+            RunError: It is damaged.
+        """
+        if not (self.path / "result.json").exists():
             return None
-        value: dict[str, Any] = json.loads(file.read_text("utf-8"))
-        return value
+        return RunDirectory(self.path).result()
 
     def is_busy(self) -> bool:
         """Say whether another process trains it, such as one that outlived its parent."""
@@ -112,17 +118,21 @@ class Job:
             return True
 
     def clear_stub(self) -> None:
-        """Remove what a process leaves that is killed before its run has begun."""
-        left = {each.name for each in self.path.iterdir()} if self.path.is_dir() else set()
-        if left == {".lock"}:
-            (self.path / ".lock").unlink()
-            self.path.rmdir()
+        """Remove what a process leaves that is killed before its first checkpoint is in place.
+
+        Nothing can go on from it, and no new run would take its folder.
+        """
+        if not self.path.is_dir() or any(self.path.glob("checkpoint*/position.json")):
+            return
+        left = {each.name for each in self.path.iterdir()}
+        if left and all(name in STUB or name.startswith(("checkpoint", ".")) for name in left):
+            shutil.rmtree(self.path)
 
     def require_same(self, setting: Setting, catalog: Catalog) -> None:
         """Refuse a run directory that holds another run than this one.
 
         Raises:
-            UsageError: Its recipes are others.
+            UsageError: Its recipes or parents are others, or a parent was trained again since.
         """
         if not (self.path / "run.json").exists():
             return
@@ -130,10 +140,31 @@ class Job:
         for kind in ("training", "quantization"):
             before, now = (_document(getattr(each, kind)) for each in (there, setting))
             if before != now:
-                raise UsageError(
-                    f"{self.path} holds a run with another {kind} recipe ({_differing(before, now)}"
-                    "); give another folder with -o, or delete it"
-                )
+                raise self._refuse(f"with another {kind} recipe ({_differing(before, now)})")
+        record = RunDirectory(self.path).record()
+        for key, parent in (("init_from", self.row.init_from), ("teacher", self.row.teacher)):
+            before, path = record.get(key), self._path_of(parent) if parent else None
+            if bool(before) != bool(path) or (before and path and not _is_in(before, path)):
+                raise self._refuse(f"with another {key}: {before}")
+            ended = _ended(path) if path else None
+            if ended and ended > record["started"]:
+                raise self._refuse(f"from before {parent} was trained again")
+
+    def _refuse(self, what: str) -> UsageError:
+        return UsageError(
+            f"{self.path} holds a run {what}; give another folder with -o, or delete it"
+        )
+
+
+def _is_in(path: str, run: Path) -> bool:
+    """Say whether a recorded path is a run directory, or a file in it."""
+    return run.resolve() in (Path(path), *Path(path).parents)
+
+
+def _ended(run: Path) -> str | None:
+    """Return when a run ended, as run.json has it; None while it has not."""
+    file = run / "run.json"
+    return RunDirectory(run).record().get("ended") if file.exists() else None
 
 
 def _document(recipe: TrainingRecipe | QuantizationRecipe | None) -> dict[str, Any] | None:

@@ -41,13 +41,13 @@ class Outcome:
     Args:
         row: What was trained.
         scores: What came of it.
-        planned: How many seeds were asked for.
+        num_seeds: How many runs were asked for.
         verdict: Whether the published number was met.
     """
 
     row: Row
     scores: Scores
-    planned: int
+    num_seeds: int
     verdict: str
 
     @property
@@ -82,7 +82,7 @@ def judge(jobs: Sequence[Job], tolerance: float, *, shortened: bool) -> Outcome:
     """
     results = [result for job in jobs if (result := job.result()) is not None]
     scores = Scores(
-        tuple(_final_top1(result) for result in results),
+        tuple(best_top1(result) for result in results),
         tuple(result["last"]["top1"] for result in results),
     )
     bare = Outcome(jobs[0].row, scores, len(jobs), NO_TARGET)
@@ -90,14 +90,14 @@ def judge(jobs: Sequence[Job], tolerance: float, *, shortened: bool) -> Outcome:
     return Outcome(bare.row, scores, len(jobs), verdict)
 
 
-def _final_top1(result: Mapping[str, Any]) -> float:
-    """Return the accuracy of the best epoch: on the test set where held-out images chose it."""
+def best_top1(result: Mapping[str, Any]) -> float:
+    """Return the top-1 of the best epoch: on the test set where held-out images chose it."""
     top1: float = result.get("test", result["best"])["top1"]
     return top1
 
 
 def _verdict(outcome: Outcome, tolerance: float, *, shortened: bool) -> str:
-    if len(outcome.compared) < outcome.planned:
+    if len(outcome.compared) < outcome.num_seeds:
         return UNFINISHED
     if outcome.difference is None:
         return NO_TARGET

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from qcli.campaign.executor import Executor, Task
 from qcli.campaign.job import Job
+from qcli.errors import QcliError
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -17,6 +19,9 @@ class CampaignReport(Protocol):
 
     def reuse(self, job: Job) -> None:
         """Hear that a job was finished before."""
+
+    def wait(self, job: Job) -> None:
+        """Hear, once, that a job waits for another process that trains it."""
 
     def begin(self, job: Job, *, resumed: bool) -> None:
         """Hear that a job is handed to the executor."""
@@ -41,7 +46,8 @@ class Runner:
         self.waiting = list(jobs)
         self.executor = executor
         self.report = report
-        self.running: dict[Job, tuple[Task, float]] = {}
+        self.running: dict[Job, _Running] = {}
+        self.busy: set[Job] = set()
         self.failed: set[tuple[str, int]] = set()
 
     def run(self) -> int:
@@ -58,15 +64,32 @@ class Runner:
 
     def _start(self) -> None:
         for job in list(self.waiting):
-            if job.result() is not None:
+            try:
+                if self._settles(job):
+                    self.waiting.remove(job)
+            except (QcliError, OSError) as error:
                 self.waiting.remove(job)
-                self.report.reuse(job)
-            elif lost := [id for id in job.row.parents if (id, job.seed) in self.failed]:
-                self.waiting.remove(job)
-                self._fail(job, f"{lost[0]} failed, which it starts from")
-            elif self._has_room() and self._has_parents(job) and not job.is_busy():
-                self.waiting.remove(job)
-                self._submit(job)
+                self._fail(job, str(error))
+
+    def _settles(self, job: Job) -> bool:
+        """Start a job, or see that it is not to be started; False: it goes on waiting."""
+        if job.result() is not None:
+            self.report.reuse(job)
+        elif lost := [id for id in job.row.parents if (id, job.seed) in self.failed]:
+            self._fail(job, f"{lost[0]} failed, which it starts from")
+        elif not (self._has_room() and self._has_parents(job)) or self._is_busy(job):
+            return False
+        else:
+            self._submit(job)
+        return True
+
+    def _is_busy(self, job: Job) -> bool:
+        if not job.is_busy():
+            return False
+        if job not in self.busy:
+            self.busy.add(job)
+            self.report.wait(job)
+        return True
 
     def _has_room(self) -> bool:
         return self.executor.room is None or len(self.running) < self.executor.room
@@ -79,26 +102,50 @@ class Runner:
     def _submit(self, job: Job) -> None:
         job.clear_stub()
         resumed = (job.path / "run.json").exists()
-        self.running[job] = self.executor.submit(job.command(), job.log), time.monotonic()
+        said = job.log.stat().st_size if job.log.exists() else 0
+        task = self.executor.submit(job.command(), job.log)
+        self.running[job] = _Running(task, time.monotonic(), said)
         self.report.begin(job, resumed=resumed)
 
     def _collect(self) -> None:
-        for job, (task, began) in list(self.running.items()):
-            if not task.done():
-                continue
-            del self.running[job]
-            code = task.result()
-            if job.result() is None:
-                self._fail(job, f"exit code {code}; {_last_words(job)}")
-            else:
-                self.report.end(job, time.monotonic() - began)
+        for job, running in list(self.running.items()):
+            if running.task.done():
+                del self.running[job]
+                self._end(job, running)
+
+    def _end(self, job: Job, running: _Running) -> None:
+        try:
+            code = running.task.result()
+            finished = job.result() is not None
+        except Exception as error:
+            # An engine has its own exceptions for jobs that it lost; the others go on.
+            self._fail(job, str(error))
+            return
+        if finished:
+            self.report.end(job, time.monotonic() - running.began)
+        elif job.is_busy():
+            # Another campaign began it in the same moment.
+            self.waiting.append(job)
+        else:
+            self._fail(job, f"exit code {code}; {_last_words(job, running.said)}")
 
     def _fail(self, job: Job, reason: str) -> None:
         self.failed.add((job.row.id, job.seed))
         self.report.fail(job, reason)
 
 
-def _last_words(job: Job) -> str:
-    lines = job.log.read_text("utf-8", "replace").splitlines() if job.log.exists() else []
+@dataclass(frozen=True)
+class _Running:
+    """A job on its way: since when, and how long its log was before."""
+
+    task: Task
+    began: float
+    said: int
+
+
+def _last_words(job: Job, said: int) -> str:
+    """Return the last error that a job printed since its log had `said` bytes."""
+    raw = job.log.read_bytes()[said:] if job.log.exists() else b""
+    lines = raw.decode("utf-8", "replace").splitlines()
     errors = [line for line in lines if line.startswith("error: ")] or lines[-1:]
     return f"{errors[-1].removeprefix('error: ')}; all of it: {job.log}" if errors else "no output"

@@ -15,7 +15,7 @@ from qcli.errors import PluginError, RecipeError, UsageError
 from qcli.recipe.checking import load_schema
 from qcli.recipe.checks import Findings, check_recipe
 from qcli.recipe.document import read_document, read_json
-from qcli.recipe.experiment import find_table, read_table
+from qcli.recipe.experiment import find_table, load_tables, read_table, with_parents
 from qcli.recipe.library import EXPERIMENT, KINDS, find_recipe, kinds_of
 from qcli.recipe.setting import resolve_setting
 
@@ -60,6 +60,10 @@ def _check(file: str, kind: str, catalog: Catalog) -> Findings:
             resolve_setting(row.request(), catalog)
         except (PluginError, UsageError) as error:
             faults += [f"{file}: {row.id}: {line}" for line in str(error).splitlines()]
+    try:
+        with_parents(table.rows, (*load_tables(), table))
+    except UsageError as error:
+        faults.append(f"{file}: {error}")
     return Findings(faults)
 
 

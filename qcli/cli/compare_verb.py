@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from qcli.catalog.load import load_catalog
-from qcli.cli.campaign_options import campaign_options, make_campaign, run_campaign
+from qcli.cli.campaign_options import campaign_options, make_campaign, print_cost, run_campaign
 from qcli.cli.options import plugin_options
 from qcli.errors import RunError, UsageError
 from qcli.recipe.experiment import Row
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from qcli.campaign.job import Job
 
 FOLDER = Path("runs/compare")
+PLOTTED = (".png", ".svg", ".pdf")
 
 
 @click.command("compare")
@@ -66,6 +66,8 @@ def command(
     from qcli.campaign.comparison import find_unfairness, group_runs, read_run
     from qcli.reporting.comparison import print_comparison
 
+    if plot:
+        _require_plottable(plot, dry_run=options["dry_run"])
     if grid:
         if runs:
             raise UsageError("--grid trains its own runs; leave out the RUN arguments")
@@ -82,13 +84,25 @@ def command(
         plot_comparison(contenders, plot)
 
 
+def _require_plottable(plot: Path, *, dry_run: bool) -> None:
+    """Refuse before hours of training what could not be plotted after them."""
+    if dry_run:
+        raise UsageError("--plot has nothing to plot with --dry-run; leave one out")
+    if plot.suffix not in PLOTTED:
+        raise UsageError(
+            f'--plot: found "{plot}", allowed: a file that ends in {" ".join(PLOTTED)}'
+        )
+    if not plot.parent.is_dir():
+        raise UsageError(f"--plot: the folder {plot.parent} does not exist")
+
+
 def _refuse_grid_options(runs: tuple[Path, ...]) -> None:
     """Refuse options that would have no effect on finished runs."""
     context = click.get_current_context()
     for parameter in context.command.params:
         name = str(parameter.name)
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and name not in ("runs", "grid", "plot", "table_format", "plugins"):
+        if given and name not in ("runs", "grid", "plot", "table_format", "debug"):
             raise UsageError(f"{parameter.opts[-1]} is for --grid; it has no effect on RUN...")
     if not runs:
         raise UsageError("name two or more run directories, or train them: --grid")
@@ -112,11 +126,7 @@ def _train_grid(options: dict[str, Any]) -> tuple[Path, ...]:
     campaign = make_campaign(folder, options)
     jobs = campaign.jobs(make_grid(_base(options), options["quantizations"], options["bits"]))
     if options["dry_run"]:
-        from qcli.campaign.estimate import estimate_jobs
-        from qcli.reporting.campaign import print_estimates
-
-        catalog = load_catalog(options["plugins"])
-        print_estimates(estimate_jobs(jobs, catalog, options["data_dir"], cpu=options["cpu"]))
+        print_cost(jobs, options)
         return ()
     return _run(jobs, folder, options)
 

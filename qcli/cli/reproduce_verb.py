@@ -8,11 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qcli.catalog.load import load_catalog
-from qcli.cli.campaign_options import campaign_options, make_campaign, run_campaign
+from qcli.cli.campaign_options import (
+    campaign_options,
+    make_campaign,
+    print_cost,
+    refuse_nan,
+    run_campaign,
+)
 from qcli.cli.options import plugin_options
 from qcli.errors import RunError, TargetError
-from qcli.recipe.experiment import Row, Table, load_tables, read_table, select_rows, with_parents
+from qcli.recipe.experiment import (
+    Row,
+    Table,
+    load_tables,
+    read_table,
+    require_distinct,
+    select_rows,
+    with_parents,
+)
 from qcli.recipe.library import is_path
 
 if TYPE_CHECKING:
@@ -29,6 +42,7 @@ TOLERANCE = 0.5
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 100),
+    callback=refuse_nan,
     metavar="POINTS",
     help=f"How far below the published top-1 the mean may lie, in percentage points; default: "
     f"{TOLERANCE}. Given, it judges shortened rows too.",
@@ -43,17 +57,13 @@ def command(wanted: tuple[str, ...], tolerance: float | None, **options: Any) ->
 
     Exit codes: 0 every published number was met, 1 a run failed, 4 one was missed.
     """
-    tables = _read_tables(wanted)
-    rows = select_rows([_name_of(each) for each in wanted], tables)
+    tables, names = _read_tables(wanted)
+    rows = select_rows(names, tables)
     folder = options["work_dir"] or FOLDER
     campaign = make_campaign(folder, options)
     jobs = campaign.jobs(with_parents(rows, tables))
     if options["dry_run"]:
-        from qcli.campaign.estimate import estimate_jobs
-        from qcli.reporting.campaign import print_estimates
-
-        catalog = load_catalog(options["plugins"])
-        print_estimates(estimate_jobs(jobs, catalog, options["data_dir"], cpu=options["cpu"]))
+        print_cost(jobs, options)
         return
     failures = run_campaign(jobs, folder, options)
     outcomes = _judge(rows, campaign, tolerance)
@@ -61,15 +71,17 @@ def command(wanted: tuple[str, ...], tolerance: float | None, **options: Any) ->
     _raise_shortfall(outcomes, failures)
 
 
-def _read_tables(wanted: Sequence[str]) -> list[Table]:
-    own = [read_table(Path(each)) for each in wanted if is_path(each)]
-    # Last, so that a row of the user's replaces a shipped one of the same id.
-    return [*load_tables(), *own]
+def _read_tables(wanted: Sequence[str]) -> tuple[list[Table], list[str]]:
+    """Return all tables, the user's last, and what rows are selected by.
 
-
-def _name_of(wanted: str) -> str:
-    """Return what the rows are selected by: a table of the user's by its name."""
-    return read_table(Path(wanted)).name if is_path(wanted) else wanted
+    Raises:
+        UsageError: Two tables of the user have the same name or row.
+    """
+    own = {each: read_table(Path(each)) for each in dict.fromkeys(wanted) if is_path(each)}
+    require_distinct(list(own.values()))
+    # A row of the user's replaces a shipped one of the same id.
+    tables = [*load_tables(), *own.values()]
+    return tables, [own[each].name if each in own else each for each in wanted]
 
 
 def _judge(rows: Sequence[Row], campaign: Campaign, tolerance: float | None) -> list[Outcome]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from qcli.cli.list_verb import ENTRY_KINDS
 from qcli.cli.options import json_option, plugin_options
 from qcli.errors import PluginError, suggest
 from qcli.recipe.document import read_document
-from qcli.recipe.experiment import Row, load_tables, with_parents
+from qcli.recipe.experiment import Row, Table, load_tables, with_parents
 from qcli.recipe.library import KINDS as RECIPE_KINDS
 from qcli.recipe.library import shipped_recipes
 from qcli.recipe.setting import resolve_setting
@@ -55,7 +56,7 @@ def _find(name: str, catalog: Catalog) -> dict[str, Any]:
     tables = load_tables()
     rows = {row.id: row for table in tables for row in table.rows}
     if name in rows:
-        return {"kind": "experiment", "experiment": _describe_row(rows[name], catalog)}
+        return {"kind": "experiment", "experiment": _describe_row(rows[name], tables, catalog)}
     entries = [each for kind in ENTRY_KINDS for each in catalog.of_kind(kind)]
     recipes = [each for kind in RECIPE_KINDS for each in shipped_recipes(kind)]
     near = suggest(name, [*entries, *recipes, *rows])
@@ -63,7 +64,7 @@ def _find(name: str, catalog: Catalog) -> dict[str, Any]:
     raise PluginError(f'nothing is called "{name}"{near}{problems}; run `qcli list`')
 
 
-def _describe_row(row: Row, catalog: Catalog) -> dict[str, Any]:
+def _describe_row(row: Row, tables: Sequence[Table], catalog: Catalog) -> dict[str, Any]:
     """Return all of an experiment: its fields, both effective recipes, and the commands."""
     setting = resolve_setting(row.request(), catalog)
     quantization = setting.quantization
@@ -72,7 +73,7 @@ def _describe_row(row: Row, catalog: Catalog) -> dict[str, Any]:
         "effective_training": dict(setting.training.document) if setting.training else None,
         "effective_quantization": dict(quantization.document) if quantization else None,
         "command": f"qcli reproduce {row.id}",
-        "commands": [_command(each) for each in with_parents([row], load_tables())],
+        "commands": [_command(each) for each in with_parents([row], tables)],
     }
 
 

@@ -180,8 +180,8 @@ def _find_gaps(document: Document) -> Iterator[str]:
         for key in ("architecture", "training"):
             if key not in {**defaults, **row}:
                 yield fault(document, place, f'"{key}" is missing, here and in defaults')
-        if not row["id"].startswith(document.value["name"]):
-            text = f'found "{row["id"]}", allowed: the table\'s name and more'
+        if not row["id"].startswith(f"{document.value['name']}-"):
+            text = f'found "{row["id"]}", allowed: the table\'s name, a hyphen and more'
             yield fault(document, (*place, "id"), text)
         if row["id"] in seen:
             yield fault(document, (*place, "id"), f'"{row["id"]}" stands twice')
@@ -198,7 +198,7 @@ def _make_row(row: Mapping[str, Any], table: Mapping[str, Any], path: Path) -> R
 
 def _locate(recipe: str | None, path: Path) -> str | None:
     """Take a recipe's path from the folder of the table."""
-    return str(path.parent / recipe) if recipe and is_path(recipe) else recipe
+    return str((path.parent / recipe).absolute()) if recipe and is_path(recipe) else recipe
 
 
 def select_rows(wanted: Iterable[str], tables: Sequence[Table]) -> list[Row]:
@@ -208,15 +208,39 @@ def select_rows(wanted: Iterable[str], tables: Sequence[Table]) -> list[Row]:
         UsageError: One of them means nothing.
     """
     rows = {row.id: row for table in tables for row in table.rows}
-    of_table = {table.name: [row.id for row in table.rows] for table in tables}
+    by_name = {table.name: table for table in tables}
     found: dict[str, Row] = {}
     for each in wanted:
-        ids = [id for id in rows if fnmatchcase(id, each)] or of_table.get(each, [])
+        ids = [id for id in rows if fnmatchcase(id, each)]
+        ids = ids or [row.id for row in by_name[each].rows] if each in by_name else ids
         if not ids:
-            near = suggest(each, [*rows, *of_table])
-            raise UsageError(f'no experiment "{each}"{near}; run `qcli list experiments`')
+            raise UsageError(_nothing(each, rows, by_name))
         found |= {id: rows[id] for id in ids}
     return list(found.values())
+
+
+def _nothing(wanted: str, rows: Mapping[str, Row], tables: Mapping[str, Table]) -> str:
+    """Return what to say where nothing can be run."""
+    if wanted in tables:
+        reasons = dict.fromkeys(reason for _, reason in tables[wanted].left_out)
+        return f"{wanted}: all rows are left out: {'; '.join(reasons)}"
+    near = suggest(wanted, [*rows, *tables])
+    return f'no experiment "{wanted}"{near}; run `qcli list experiments`'
+
+
+def require_distinct(tables: Sequence[Table]) -> None:
+    """Refuse tables of which one would hide rows of another.
+
+    Raises:
+        UsageError: Two have the same name, or a row of the same id.
+    """
+    for kind, names in (
+        ("table", [table.name for table in tables]),
+        ("row", [row.id for table in tables for row in table.rows]),
+    ):
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise UsageError(f'two tables hold the {kind} "{twice[0]}"; rename one')
 
 
 def with_parents(rows: Iterable[Row], tables: Sequence[Table]) -> list[Row]:

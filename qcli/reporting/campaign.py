@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qcli.campaign.outcome import best_top1
 from qcli.reporting.console import format_bytes, format_seconds, percent, say
 from qcli.reporting.tables import print_table
 
@@ -29,6 +30,10 @@ class CampaignReport:
         """Say that a run was finished before."""
         self._end(f"{job.name}: finished before, {_scores(job)}")
 
+    def wait(self, job: Job) -> None:
+        """Say that a run waits for another process."""
+        say(f"{job.name}: another process trains it in {job.path}; waiting for its end")
+
     def begin(self, job: Job, *, resumed: bool) -> None:
         """Say that a run begins or goes on."""
         say(f"{job.name}: {'goes on' if resumed else 'begins'} in {job.path}")
@@ -51,8 +56,9 @@ def _scores(job: Job) -> str:
     assert result is not None
     published = job.row.reported.get("top1")
     beside = f" (published {percent(published)})" if published is not None else ""
-    best, last = percent(result["best"]["top1"]), percent(result["last"]["top1"])
-    return f"best {best}{beside}, last {last}"
+    if job.row.compare == "last":
+        return f"last {percent(result['last']['top1'])}{beside}, best {percent(best_top1(result))}"
+    return f"best {percent(best_top1(result))}{beside}, last {percent(result['last']['top1'])}"
 
 
 def print_estimates(estimates: Sequence[Estimate]) -> None:
@@ -64,8 +70,8 @@ def print_estimates(estimates: Sequence[Estimate]) -> None:
         f"{len(new)} runs to do: {sum(each.seconds or 0 for each in new) / 3600:.1f} hours one "
         f"after another, {format_bytes(sum(each.disk_bytes for each in new))} of disk"
     )
-    if any(each.images is None for each in estimates):
-        say("?: needs the data set, give its directory with -p")
+    for problem in dict.fromkeys(each.problem for each in estimates if each.problem):
+        say(f"?: {problem}")
     say(
         "hours: a step and an evaluation of each network, measured here on random images; MACs: "
         "three for each of a training image; memory: parameters, gradients, optimizer, kept "

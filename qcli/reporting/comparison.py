@@ -33,23 +33,41 @@ def print_comparison(
         value = {"schema_version": 1, "unfairness": list(unfairness), "rows": rows}
         print_data(json.dumps(value, indent=2))
         return
-    print_styled(COLUMNS, [_cells(contender) for contender in contenders], style)
+    cells = _raw_cells if style == "csv" else _cells
+    print_styled(COLUMNS, [cells(contender) for contender in contenders], style)
     for text in unfairness:
         say(f"warning: {text}")
     say("top-1 in percent; spread: standard deviation over seeds; bit operations for one image")
 
 
 def _cells(contender: Contender) -> list[str]:
+    first = contender.first
+    return [
+        *_scores(contender),
+        format_bytes(first.weight_bytes),
+        f"{first.bit_operations / 1e9:,.3f}",
+        format_seconds(contender.train_seconds),
+    ]
+
+
+def _raw_cells(contender: Contender) -> list[str]:
+    """Return cells for programs: plain numbers, the time in seconds."""
+    first = contender.first
+    return [
+        *_scores(contender),
+        str(first.weight_bytes),
+        str(first.bit_operations / 1e9),
+        str(contender.train_seconds),
+    ]
+
+
+def _scores(contender: Contender) -> list[str]:
     first, spread = contender.first, contender.spread
-    seconds = sum(run.train_seconds for run in contender.runs) / len(contender.runs)
     return [
         *(first.network, first.dataset, first.method, str(len(contender.runs))),
         f"{100 * contender.best:.2f}",
         "" if spread is None else f"{100 * spread:.2f}",
         f"{100 * contender.last:.2f}",
-        format_bytes(first.weight_bytes),
-        f"{first.bit_operations / 1e9:,.3f}",
-        format_seconds(seconds),
     ]
 
 
@@ -65,4 +83,5 @@ def _as_json(contender: Contender) -> dict[str, Any]:
         "last": contender.last,
         "weight_bytes": first.weight_bytes,
         "bit_operations": first.bit_operations,
+        "train_seconds": contender.train_seconds,
     }

@@ -23,7 +23,7 @@ def plot_comparison(contenders: Sequence[Contender], path: Path) -> None:
         path: A .png, .svg or .pdf file.
 
     Raises:
-        UsageError: The file's ending is none that can be plotted, or it cannot be written.
+        UsageError: The file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -40,15 +40,18 @@ def plot_comparison(contenders: Sequence[Contender], path: Path) -> None:
     figure.legend(handles, labels, loc="outside right upper")
     try:
         figure.savefig(path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise UsageError(f"--plot {path}: {error}") from None
 
 
 def _families(contenders: Sequence[Contender]) -> dict[str, list[Contender]]:
     """Put the widths of a method together: dorefa-w1a2 and dorefa-w2a2 are both dorefa."""
+    places = {(each.first.network, each.first.dataset) for each in contenders}
     families: defaultdict[str, list[Contender]] = defaultdict(list)
     for contender in contenders:
-        families[contender.first.method.partition("-")[0]].append(contender)
+        first = contender.first
+        where = f", {first.network} on {first.dataset}" if len(places) > 1 else ""
+        families[first.method.partition("-")[0] + where].append(contender)
     return families
 
 

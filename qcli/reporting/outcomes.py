@@ -15,7 +15,7 @@ from qcli.reporting.tables import print_table
 if TYPE_CHECKING:
     from qcli.campaign.outcome import Outcome
 
-COLUMNS = (*("experiment", "n", "best", "spread", "last", "published", "difference", "verdict"),)
+COLUMNS = ("experiment", "n", "best", "last", "spread", "published", "difference", "verdict")
 
 
 def print_outcomes(
@@ -55,8 +55,8 @@ def _cells(outcome: Outcome) -> list[str]:
         outcome.row.id,
         str(len(outcome.compared)),
         _mean(outcome.scores.best),
-        _points(outcome.spread),
         _mean(outcome.scores.last),
+        _points(outcome.spread),
         _points(outcome.row.reported.get("top1")),
         "" if outcome.difference is None else f"{100 * outcome.difference:+.2f}",
         outcome.verdict,
@@ -107,10 +107,13 @@ def _latex(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"\\begin{{tabular}}{{{form}}}\n{head} \\\\\n\\hline\n{body}\\end{{tabular}}\n"
 
 
+# What LaTeX would take for its own.
+_ESCAPES: dict[str, str | int | None] = {character: f"\\{character}" for character in "&%$#_{}"}
+_ESCAPES |= {"^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "\\": r"\textbackslash{}"}
+
+
 def _escape(cell: str) -> str:
-    for character in "\\&%$#_{}":
-        cell = cell.replace(character, f"\\{character}" if character != "\\" else "/")
-    return cell
+    return cell.translate(str.maketrans(_ESCAPES))
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -158,6 +158,17 @@ class RunDirectory:
             raise RunError(f"{self.path / 'run.json'} is damaged: it has no {missing[0]}")
         return record
 
+    def result(self) -> dict[str, Any]:
+        """Read result.json.
+
+        Raises:
+            RunError: It is missing, damaged or not complete.
+        """
+        result = self.read("result.json")
+        if not all("top1" in (result.get(key) or {}) for key in ("best", "last")):
+            raise RunError(f"{self.path / 'result.json'} is damaged: it has no accuracies")
+        return result
+
     def recipes_hash(self) -> str:
         """Return what tells the effective recipes of the run from others."""
         digest = hashlib.sha256()

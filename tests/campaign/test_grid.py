@@ -36,3 +36,11 @@ def test_widths_are_put_into_the_recipes():
 def test_widths_that_cannot_be_read_are_refused(width):
     with pytest.raises(UsageError, match="write WEIGHT/INPUT"):
         make_grid(BASE, ["dorefa-w2a2"], [width])
+
+
+def test_two_recipes_of_one_name_are_refused():
+    with pytest.raises(UsageError, match='two recipes of the grid become "g-q"'):
+        make_grid(BASE, ["a/q.json", "b/q.json"], [])
+    with pytest.raises(UsageError, match='become "g-dorefa-w4a4"'):
+        make_grid(BASE, ["dorefa-w1a2", "dorefa-w2a2"], ["4/4"])
+    assert len(make_grid(BASE, ["dorefa-w1a2", "dorefa-w1a2"], [])) == 1

@@ -8,6 +8,7 @@ import pytest
 from qcli.campaign.job import Campaign
 from qcli.campaign.outcome import MET, MISSED, NO_TARGET, SHORTENED, UNFINISHED, judge
 from qcli.recipe.experiment import Row
+from qcli.reporting.outcomes import print_outcomes, print_styled
 
 
 def outcome(folder, tops, *, reported=0.95, tolerance=0.005, shortened=False, **fields):
@@ -59,3 +60,20 @@ def test_held_out_images_do_not_count(tmp_path):
     (job.path / "result.json").write_text(json.dumps(value))
     found = judge([job], 0.0, shortened=False)
     assert (found.mean, found.verdict) == (0.45, MISSED)
+
+
+def test_tables_for_papers(capsys, tmp_path):
+    print_outcomes([outcome(tmp_path, [(0.96, 0.9)])], 0.005, None, "latex")
+    assert capsys.readouterr().out.splitlines() == [
+        r"\begin{tabular}{lrrrrrrr}",
+        r"experiment & n & best & last & spread & published & difference & verdict \\",
+        r"\hline",
+        r"x & 1 & 96.00 & 90.00 &  & 95.00 & +1.00 & met \\",
+        r"\end{tabular}",
+    ]
+    print_styled(("a_b", "10^9"), [["50 %", "~{}"]], "latex")
+    out = capsys.readouterr().out
+    assert r"a\_b & 10\textasciicircum{}9 \\" in out
+    assert r"50 \% & \textasciitilde{}\{\} \\" in out
+    print_styled(("a", "b"), [["x, y", 'say "z"']], "csv")
+    assert capsys.readouterr().out == 'a,b\n"x, y","say ""z"""\n'

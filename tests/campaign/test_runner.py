@@ -3,11 +3,14 @@
 import json
 
 import pytest
+from filelock import FileLock
 
 from qcli.campaign.executor import LocalExecutor
 from qcli.campaign.job import Campaign
 from qcli.campaign.runner import Runner
 from qcli.recipe.experiment import read_table
+
+RESULT = json.dumps({"best": {"top1": 0.9}, "last": {"top1": 0.8}})
 
 
 class Recorder:
@@ -18,6 +21,9 @@ class Recorder:
 
     def reuse(self, job):
         self.heard.append(("reuse", job.row.id))
+
+    def wait(self, job):
+        self.heard.append(("wait", job.row.id))
 
     def begin(self, job, *, resumed):
         self.heard.append(("resume" if resumed else "begin", job.row.id))
@@ -55,7 +61,7 @@ class FakeExecutor:
             return Done(2)
         folder = log.with_suffix("")
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "result.json").write_text("{}")
+        (folder / "result.json").write_text(RESULT)
         return Done(0)
 
     def stop(self):
@@ -114,11 +120,108 @@ def test_what_was_begun_goes_on(run, tmp_path):
     folder = tmp_path / "runs" / "short-alone" / "seed0"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({}))
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint" / "position.json").touch()
     executor = FakeExecutor()
     _, heard = run(executor)
     assert ("resume", "short-alone") in heard
     command = next(each for each in executor.commands if "--resume" in each)
     assert command[3:] == ["train", "--resume", str(folder), "--cpu"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [".lock"],
+        [".lock", "training.json", "plan.json", ".run.json.new"],
+        [".lock", "training.json", "run.json", "log.txt", "checkpoint.new/model.safetensors"],
+    ],
+)
+def test_what_was_killed_before_its_first_checkpoint_begins_anew(run, tmp_path, files):
+    folder = tmp_path / "runs" / "short-alone" / "seed0"
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    executor = FakeExecutor()
+    failures, heard = run(executor)
+    assert (failures, ("begin", "short-alone") in heard) == (0, True)
+    assert not any("--resume" in command for command in executor.commands)
+
+
+def test_what_has_a_checkpoint_or_is_no_run_is_left_alone(run, tmp_path):
+    begun = tmp_path / "runs" / "short-alone" / "seed0"
+    begun.mkdir(parents=True)
+    (begun / "run.json").touch()
+    (begun / "checkpoint.old").mkdir()
+    (begun / "checkpoint.old" / "position.json").touch()
+    foreign = tmp_path / "runs" / "short-float" / "seed0"
+    foreign.mkdir(parents=True)
+    (foreign / "thesis.tex").touch()
+    _, heard = run(FakeExecutor())
+    assert ("resume", "short-alone") in heard
+    assert (foreign / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("damage", ["", "{", "{}", '{"best": {}, "last": {"top1": 1}}', "[]"])
+def test_a_damaged_result_fails_its_row_alone(run, tmp_path, damage):
+    folder = tmp_path / "runs" / "short-alone" / "seed0"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(damage)
+    failures, heard = run(FakeExecutor())
+    assert failures == 1
+    (said,) = [each for each in heard if each[0] == "fail"]
+    assert said[1] == "short-alone"
+    assert "result.json is damaged" in said[2]
+    assert ("end", "short-child") in heard
+
+
+def test_what_an_engine_raises_fails_its_row_alone(run):
+    class Losing(FakeExecutor):
+        def submit(self, command, log):
+            task = super().submit(command, log)
+            if "short-alone" in str(log):
+                task.result = lambda: 1 / 0
+            return task
+
+    failures, heard = run(Losing(room=None))
+    assert failures == 1
+    assert ("fail", "short-alone", "division by zero") in heard
+    assert ("end", "short-child") in heard
+
+
+def test_a_row_that_another_campaign_trains_is_waited_for(run, tmp_path):
+    folder = tmp_path / "runs" / "short-alone" / "seed0"
+    folder.mkdir(parents=True)
+    lock = FileLock(folder / ".lock")
+    lock.acquire()
+
+    class Releasing(FakeExecutor):
+        """The other campaign finishes the row while this one trains another."""
+
+        def submit(self, command, log):
+            task = super().submit(command, log)
+            if "short-child" in str(log):
+                (folder / "result.json").write_text(RESULT)
+                lock.release()
+            return task
+
+    failures, heard = run(Releasing(room=2))
+    assert failures == 0
+    assert heard.count(("wait", "short-alone")) == 1
+    assert ("reuse", "short-alone") in heard
+
+
+def test_the_reason_is_that_of_this_attempt(run, tmp_path):
+    log = tmp_path / "runs" / "short-alone" / "seed0.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("error: long ago\n")
+
+    class Silent(FakeExecutor):
+        def submit(self, command, log):
+            return Done(-9) if "short-alone" in str(log) else super().submit(command, log)
+
+    _, heard = run(Silent())
+    assert ("fail", "short-alone", "exit code -9; no output") in heard
 
 
 def test_an_interruption_stops_the_executor(run):
@@ -149,3 +252,19 @@ def test_the_local_executor_ends_what_runs(tmp_path):
         pass
     executor.stop()
     assert task.result() == -15
+
+
+def test_a_stopped_executor_starts_nothing(tmp_path):
+    executor = LocalExecutor(1)
+    executor.stop()
+    assert executor._run(["touch", str(tmp_path / "x")], tmp_path / "x.log") == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_jobs_take_gpus_in_turn(tmp_path):
+    executor = LocalExecutor(3, ["4", "7"])
+    command = ["sh", "-c", "echo $CUDA_VISIBLE_DEVICES; sleep 0.5"]
+    tasks = [executor.submit(command, tmp_path / f"{number}.log") for number in range(3)]
+    assert [task.result() for task in tasks] == [0, 0, 0]
+    seen = sorted((tmp_path / f"{number}.log").read_text().strip() for number in range(3))
+    assert seen == ["4", "4", "7"]
