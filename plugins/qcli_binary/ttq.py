@@ -52,9 +52,9 @@ class TTQ(Quantizer):
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Measure the threshold of a weight, and start the scales from its means if asked to."""
-        weight = x.float()
-        self.threshold.copy_(self._find_threshold(weight.abs()))
+        self.measure(x)
         if self.from_mean:
+            weight = x.float()
             above, below = _sides(weight, self.threshold)
             self.positive_scale.copy_(_mean_magnitude(weight, above))
             self.negative_scale.copy_(_mean_magnitude(weight, below))
@@ -65,7 +65,12 @@ class TTQ(Quantizer):
         """Measure the threshold again; keep the scales positive."""
         self._keep_positive()
         if latent is not None:
-            self.threshold.copy_(self._find_threshold(latent.float().abs()))
+            self.measure(latent)
+
+    @torch.no_grad()
+    def measure(self, latent: Tensor) -> None:
+        """Take the threshold from a latent."""
+        self.threshold.copy_(self._find_threshold(latent.float().abs()))
 
     def forward(self, latent: Tensor) -> Tensor:
         """Quantize a weight; the gradients of the scales are summed in float32."""

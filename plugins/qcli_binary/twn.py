@@ -41,7 +41,12 @@ class TWN(Quantizer):
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Measure the threshold and the scale of a weight."""
-        magnitude = x.float().abs()
+        self.measure(x)
+
+    @torch.no_grad()
+    def measure(self, latent: Tensor) -> None:
+        """Take the threshold and the scale from a latent."""
+        magnitude = latent.float().abs()
         mean = magnitude.mean(self.axes, keepdim=self.per_channel)
         self.threshold.copy_(self.threshold_factor * mean)
         beyond = magnitude > self.threshold
@@ -52,7 +57,7 @@ class TWN(Quantizer):
     def after_step(self, latent: Tensor | None) -> None:
         """Measure the threshold and the scale again."""
         if latent is not None:
-            self.observe(latent)
+            self.measure(latent)
 
     def forward(self, latent: Tensor) -> Tensor:
         """Quantize a weight."""

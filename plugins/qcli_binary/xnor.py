@@ -80,7 +80,7 @@ class XNOR(Quantizer):
     def observe(self, x: Tensor) -> None:
         """Measure the mean magnitude of each output channel."""
         if self.is_weight:
-            self._measure(self.encode(x))
+            self.measure(self.encode(x))
 
     @torch.no_grad()
     def encode(self, weight: Tensor) -> Tensor:
@@ -106,7 +106,13 @@ class XNOR(Quantizer):
         """Center and cut the latent; measure it again."""
         if latent is not None and not self.is_float:
             latent.copy_(self.encode(latent))
-            self._measure(latent)
+            self.measure(latent)
+
+    @torch.no_grad()
+    def measure(self, latent: Tensor) -> None:
+        """Take the mean magnitude of each output channel from a latent."""
+        axes = [axis for axis in range(latent.dim()) if axis != self.info.channel_axis]
+        self.magnitude.copy_(latent.float().abs().mean(axes, keepdim=True))
 
     def scale_output(self, layer: nn.Module, output: Tensor) -> Tensor:
         """Multiply by the mean magnitude of the inputs of each output."""
@@ -133,10 +139,6 @@ class XNOR(Quantizer):
         """Return 0..2^k - 1."""
         x = latent.float()
         return (x >= 0).int() if self.binary else self._codes(x).int()
-
-    def _measure(self, latent: Tensor) -> None:
-        axes = [axis for axis in range(latent.dim()) if axis != self.info.channel_axis]
-        self.magnitude.copy_(latent.float().abs().mean(axes, keepdim=True))
 
     def _binarize(self, latent: Tensor) -> Tensor:
         if self.gradient_factor != 1:

@@ -93,7 +93,9 @@ _FOLDER: Options = {
         "exclusiveMaximum": 1,
         "default": None,
     },
-    "split_seed": _count("Another number draws other test images.", 0, 2**32 - 1, default=0),
+    "split_seed": _count(
+        "Another number draws other test images where there is no train/.", 0, 2**32 - 1, default=0
+    ),
 }
 
 

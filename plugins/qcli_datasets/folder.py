@@ -36,9 +36,10 @@ def build_folder(
         raise DataError(f"folder needs -p DIR: the directory that holds {LAYOUT}")
     check_color("folder", image_shape)
     if (root / "train").is_dir():
-        if test_fraction is not None:
+        given = {"test_fraction": test_fraction is not None, "split_seed": split_seed != 0}
+        if useless := [name for name, is_given in given.items() if is_given]:
             raise DataError(
-                f'{root}: holds train/, so the option "test_fraction" would be of no use; remove it'
+                f'{root}: holds train/, so the option "{useless[0]}" would be of no use; remove it'
             )
         return _read_split(root / "train", _find_test(root))
     classes = list_classes(root, LAYOUT)

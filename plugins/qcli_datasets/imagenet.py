@@ -16,6 +16,7 @@ LAYOUT = (
     "train/CLASS/IMAGE, and val/CLASS/IMAGE or val/IMAGE with val.txt; "
     f"or {TRAIN}, {VAL} and {DEVKIT}"
 )
+VAL_LIST = "val.txt"
 NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -24,7 +25,7 @@ def build_imagenet(
     image_shape: ImageShape,
     *,
     layout: str = "auto",
-    val_list: str = "val.txt",
+    val_list: str = VAL_LIST,
 ) -> Splits:
     """Find the images below `root`/train and `root`/val; they are decoded when they are needed.
 
@@ -42,10 +43,13 @@ def build_imagenet(
     train, val = root / "train", root / "val"
     has_archives = not train.is_dir() and (root / TRAIN).is_file()
     if layout == "archives" or (layout == "auto" and has_archives):
+        _refuse_list(root, val_list, "archives")
         archived, archived_test, ids = read_archives(root)
         return Splits(archived, archived_test, len(ids), NORMALIZATION, ids)
     classes = list_classes(train, LAYOUT)
     is_flat = layout == "flat" or (layout == "auto" and not list_folders(val, LAYOUT))
+    if not is_flat:
+        _refuse_list(root, val_list, "folder")
     # The test images come first: a fault there is told before the training images are listed.
     test = (
         _read_list(root / val_list, val, len(classes))
@@ -54,6 +58,14 @@ def build_imagenet(
     )
     train_images = scan_classes(train, classes, classes)
     return Splits(train_images, test, len(classes), NORMALIZATION, classes)
+
+
+def _refuse_list(root: Path, val_list: str, layout: str) -> None:
+    if val_list != VAL_LIST:
+        raise DataError(
+            f'{root}: has the layout {layout}, so the option "val_list" would be of no use; '
+            "remove it"
+        )
 
 
 def _read_list(val_list: Path, val: Path, num_classes: int) -> ImageFiles:

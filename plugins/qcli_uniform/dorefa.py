@@ -65,8 +65,7 @@ class DoReFa(Quantizer):
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Measure mean|w| of a 1-bit weight."""
-        if self.binary:
-            self.magnitude.copy_(x.float().abs().mean())
+        self.measure(x)
 
     def on_progress(self, progress: Progress) -> None:
         """Seed the noise of gradients, unlike in every process: they see unlike samples."""
@@ -78,7 +77,13 @@ class DoReFa(Quantizer):
     def after_step(self, latent: Tensor | None) -> None:
         """Measure mean|w| of a 1-bit weight again."""
         if latent is not None:
-            self.observe(latent)
+            self.measure(latent)
+
+    @torch.no_grad()
+    def measure(self, latent: Tensor) -> None:
+        """Take mean|w| of a 1-bit weight from a latent."""
+        if self.binary:
+            self.magnitude.copy_(latent.float().abs().mean())
 
     def forward(self, latent: Tensor) -> Tensor:
         """Quantize a weight, or an activation."""

@@ -81,18 +81,24 @@ class SAT(Quantizer):
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Measure the factor of a weight."""
-        if self.is_weight and not self.is_identity:
-            # A state that was loaded may have rescaled.
-            measured = self._measure_factor(x.float())
-            self.factor.copy_(measured if self.rescales else torch.ones_like(measured))
+        if self.is_weight:
+            self.measure(x)
 
     @torch.no_grad()
     def after_step(self, latent: Tensor | None) -> None:
         """Measure the factor again; keep the clip positive."""
         if latent is not None:
-            self.observe(latent)
+            self.measure(latent)
         elif self.rounds:
             keep_positive(self.clip)
+
+    @torch.no_grad()
+    def measure(self, latent: Tensor) -> None:
+        """Take the factor from a latent."""
+        if not self.is_identity:
+            # A state that was loaded may have rescaled.
+            measured = self._measure_factor(latent.float())
+            self.factor.copy_(measured if self.rescales else torch.ones_like(measured))
 
     def forward(self, latent: Tensor) -> Tensor:
         """Quantize a weight, or an activation."""

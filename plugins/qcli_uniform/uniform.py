@@ -78,16 +78,18 @@ class Uniform(Quantizer):
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Set the limits from a weight, or widen them by a batch."""
+        if self.info.role == "weight":
+            self.measure(x)
+            return
         if self.takes_percentile:
             self._observe_percentiles(x.float())
             return
         low, high = self._limits(x.float())
-        if self.info.role != "weight" and bool(self.observed):
+        if bool(self.observed):
             low, high = torch.minimum(low, self.low), torch.maximum(high, self.high)
         self.low.copy_(low)
         self.high.copy_(high)
-        if self.info.role != "weight":
-            self.observed.fill_(True)
+        self.observed.fill_(True)
 
     def _observe_percentiles(self, x: Tensor) -> None:
         """Average the percentiles of the batches."""
@@ -113,9 +115,16 @@ class Uniform(Quantizer):
     def after_step(self, latent: Tensor | None) -> None:
         """Follow the weight, or average the gathered limits over all processes."""
         if latent is not None:
-            self.observe(latent)
+            self.measure(latent)
         elif self.follows:
             self._commit()
+
+    @torch.no_grad()
+    def measure(self, latent: Tensor) -> None:
+        """Take the limits from a weight's latent."""
+        low, high = self._limits(latent.float())
+        self.low.copy_(low)
+        self.high.copy_(high)
 
     def _commit(self) -> None:
         """Average the gathered limits; those of a step that overflowed are dropped."""

@@ -57,9 +57,7 @@ class WRPN(Quantizer):
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Measure mean|w| of each output channel of a scaled 1-bit weight."""
-        if self.scales:
-            axes = [axis for axis in range(x.dim()) if axis != self.info.channel_axis]
-            self.magnitude.copy_(x.float().abs().mean(axes, keepdim=True))
+        self.measure(x)
 
     def encode(self, weight: Tensor) -> Tensor:
         """Return the weight, spread over [-1, 1] where that is asked for."""
@@ -72,7 +70,14 @@ class WRPN(Quantizer):
     def after_step(self, latent: Tensor | None) -> None:
         """Measure mean|w| again."""
         if latent is not None:
-            self.observe(latent)
+            self.measure(latent)
+
+    @torch.no_grad()
+    def measure(self, latent: Tensor) -> None:
+        """Take mean|w| of each output channel of a scaled 1-bit weight from a latent."""
+        if self.scales:
+            axes = [axis for axis in range(latent.dim()) if axis != self.info.channel_axis]
+            self.magnitude.copy_(latent.float().abs().mean(axes, keepdim=True))
 
     def forward(self, latent: Tensor) -> Tensor:
         """Quantize a weight, or an activation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,8 @@ def check(
     try:
         splits = build_splits(entry, data_dir, entry.image_shape or ANY_SHAPE, options)
         parts = take_inventory(splits, decode_all)
+        if entry.image_shape is None:
+            parts = {split: replace(part, shape=None) for split, part in parts.items()}
         class_names = list(splits.class_names)
         faults += [fault for part in parts.values() for fault in part.faults]
     except DataError as error:

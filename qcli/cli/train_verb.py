@@ -129,7 +129,7 @@ def _resume(options: dict[str, Any]) -> None:
     from qcli.training.revival import read_setting
     from qcli.training.run_directory import RunDirectory
 
-    may = {"resume", "data_dir", "cpu", "plugins", "verbose", "threads"}
+    may = {"resume", "data_dir", "teacher", "cpu", "plugins", "verbose", "threads"}
     given = [name for name, value in options.items() if name not in may and _is_given(value)]
     if given:
         parameters = click.get_current_context().command.params
@@ -146,7 +146,7 @@ def _resume(options: dict[str, Any]) -> None:
     options["plugins"] = (*record["plugins"], *options["plugins"])
     if options["data_dir"] is None and record["data_root"]:
         options["data_dir"] = Path(record["data_root"])
-    if record.get("teacher"):
+    if options["teacher"] is None and record.get("teacher"):
         options["teacher"] = Path(record["teacher"])
     options["threads"] = options["threads"] or record["threads"]
     options["cpu"] = options["cpu"] or record["cpu"]

@@ -115,6 +115,14 @@ class Quantizer(nn.Module):
             latent: The weight's latent, which may be changed in place; None for inputs, outputs.
         """
 
+    def measure(self, latent: Tensor) -> None:
+        """Take what is kept beside a weight's latent, such as its scale, from the latent anew.
+
+        A pure function of the latent, which changes buffers and nothing else: it is called in
+        place of `after_step` where an average stands in for the latent. What follows the latents
+        of many steps, as the basis of LQ-Nets does, stays as it is.
+        """
+
     def scale_output(self, layer: nn.Module, output: Tensor) -> Tensor:
         """Change what a layer returns whose input this quantizes: XNOR-Net's scale of inputs."""
         return output

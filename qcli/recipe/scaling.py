@@ -23,7 +23,8 @@ class Scaling:
 
     Fields whose JSON Schema says `"unit": "epochs"` are multiplied. Integers are rounded, to 1 at
     least; in a list of them, such as milestones, the later of two that become equal moves on by
-    one, so that no drop is lost. Other numbers, such as the length of a warm-up, are exact.
+    one, and a note tells of a drop that reaches the end of the run, where it never comes. Other
+    numbers, such as the length of a warm-up, are exact.
     Of schedules, `exponential` has its factor f become f^(1 / scale), and `slope` its slope s
     become s / scale, whether they change each epoch or each step. The other kinds, and options
     that are fractions of training, are relative already. Nothing else changes.
@@ -47,6 +48,7 @@ class Scaling:
     def training(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """Return a checked training recipe, its defaults filled in, at the new length."""
         scaled: dict[str, Any] = self._scaled(value, load_schema("training"))
+        self._note_lost_drops(value, scaled, (value["epochs"], scaled["epochs"]))
         return scaled
 
     def quantization(self, value: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
@@ -91,11 +93,11 @@ class Scaling:
 
     def _rate(self, value: Mapping[str, Any]) -> dict[str, float]:
         """Return the field of a schedule that is a change for each epoch or step, scaled."""
-        match value.get("kind"):
-            case "exponential":
-                return {"factor": _power(value["factor"], 1 / self.scale)}
-            case "slope":
-                return {"slope": value["slope"] / self.scale}
+        match value:
+            case {"kind": "exponential", "factor": int() | float() as factor}:
+                return {"factor": _power(factor, 1 / self.scale)}
+            case {"kind": "slope", "slope": int() | float() as slope}:
+                return {"slope": slope / self.scale}
             case _:
                 return {}
 
@@ -116,6 +118,31 @@ class Scaling:
         if apart != [round(epoch * self.scale) for epoch in sorted(epochs)]:
             self._note(pointer, f"{list(epochs)} becomes {apart}: from 1 on, and no two alike")
         return apart
+
+    def _note_lost_drops(
+        self,
+        old: Mapping[str, Any],
+        new: Mapping[str, Any],
+        epochs: tuple[int, int],
+        pointer: Pointer = (),
+    ) -> None:
+        """Note drops within the run of `epochs[0]` epochs that are beyond that of `epochs[1]`."""
+        for key, part in old.items():
+            own = (*pointer, key)
+            if isinstance(part, Mapping):
+                self._note_lost_drops(part, new[key], epochs, own)
+            elif key == "period_epochs":
+                self._note_lost([part], [new[key]], epochs, own)
+            elif key == "milestones_epochs":
+                self._note_lost(sorted(part), new[key], epochs, own)
+
+    def _note_lost(
+        self, old: Sequence[int], new: Sequence[int], epochs: tuple[int, int], pointer: Pointer
+    ) -> None:
+        for before, after in zip(old, new, strict=True):
+            if before < epochs[0] and after >= epochs[1]:
+                text = f"{before} of {epochs[0]} epochs becomes {after} of {epochs[1]}"
+                self._note(pointer, f"{text}: this drop never comes")
 
     def _note(self, pointer: Pointer, text: str) -> None:
         self.notes.append(f"--epochs-scale {self.scale:g}: /{'/'.join(pointer)}: {text}")

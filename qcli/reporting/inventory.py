@@ -60,8 +60,8 @@ def print_inventory(
 
 
 def _row(name: str, part: Part) -> list[str]:
-    shape = "x".join(map(str, part.shape)) if part.shape else "photographs"
-    decoded = "in memory" if part.shape else f"{part.decoded}, {len(part.faults)} unreadable"
+    shape = "x".join(map(str, part.shape)) if part.shape else "any"
+    decoded = "in memory" if part.in_memory else f"{part.decoded}, {len(part.faults)} unreadable"
     return [name, f"{part.images:,}", shape, decoded]
 
 

@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from qcli.quantization.surgery import latents
+
 
 class WeightAverage:
     """Averages every trained parameter: weights, latents, and those of quantizers.
 
     After the first step the average is the parameter, after each later one decay * average +
     (1 - decay) * parameter. Buffers, such as the statistics of norms, have no average: an
-    evaluation uses them as they are. A quantized weight is that of the averaged latent.
+    evaluation uses them as they are. A quantized weight is that of the averaged latent, from which
+    its quantizer measures its scale anew; the basis of LQ-Nets, itself an average, stays.
 
     Args:
         network: The bare network, on its device.
@@ -28,6 +31,7 @@ class WeightAverage:
         self.names = list(trained)
         self.parameters: list[Tensor] = list(trained.values())
         self.averages = [each.detach().clone() for each in self.parameters]
+        self.latents = latents(network)
         self.steps = 0
         self._move: Any = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
@@ -42,12 +46,22 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the network have the averages; put its parameters back at the end, bit for bit."""
+        """Let the network have the averages; put everything back at the end, bit for bit."""
+        buffers = [buffer for quantizer in self.latents for buffer in quantizer.buffers()]
+        kept = [buffer.clone() for buffer in buffers]
         self._exchange()
         try:
+            self._measure()
             yield
         finally:
             self._exchange()
+            for buffer, value in zip(buffers, kept, strict=True):
+                buffer.copy_(value)
+
+    @torch.no_grad()
+    def _measure(self) -> None:
+        for quantizer, latent in self.latents.items():
+            quantizer.measure(latent)
 
     @torch.no_grad()
     def _exchange(self) -> None:

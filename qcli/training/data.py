@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,16 +176,23 @@ def _hold_out(train: Split, recipe: TrainingRecipe) -> tuple[Split, Split | None
 def _subset(split: Split, indices: torch.Tensor) -> Split:
     if isinstance(split, ArraySplit):
         return ArraySplit(split.images[indices], split.labels[indices])
-    return _ImageSubset(split, indices.tolist())
+    return _ImageSubset(split, indices)
 
 
 @dataclass(frozen=True)
 class _ImageSubset:
     split: ImageSplit
-    indices: Sequence[int]
+    # A tensor, not a list: each worker process would copy a million Python numbers by counting
+    # references.
+    indices: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> Any:
-        return self.split[self.indices[index]]
+        return self.split[int(self.indices[index])]
+
+    @property
+    def labels(self) -> torch.Tensor | None:
+        labels = getattr(self.split, "labels", None)
+        return None if labels is None else torch.as_tensor(labels)[self.indices]

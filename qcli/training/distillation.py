@@ -38,8 +38,16 @@ class Teacher:
             soft targets there has the same gradient as KL.
         """
         weight, temperature = self.recipe.weight, self.recipe.temperature
-        with torch.no_grad():
-            wanted = functional.log_softmax(self.network(images).float() / temperature, 1)
+        wanted = functional.log_softmax(self._score(images) / temperature, 1)
         found = functional.log_softmax(scores / temperature, 1)
         divergence = functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
         return (1 - weight) * loss + weight * temperature**2 * divergence
+
+    def is_finite(self, images: Tensor) -> bool:
+        """Say whether every score of the teacher is finite for images [B, C, H, W]."""
+        return bool(torch.isfinite(self._score(images)).all())
+
+    @torch.no_grad()
+    def _score(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.network(images).float()
+        return scores

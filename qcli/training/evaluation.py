@@ -23,7 +23,8 @@ class Metrics:
     """What was measured over a set of images.
 
     Args:
-        loss: Mean of the recipe's loss; of training steps, with its label smoothing.
+        loss: Mean of the recipe's loss; of training steps, with its label smoothing, and blended
+            with what a teacher says where the recipe distills.
         top1: Share of images whose likeliest class is right, 0..1.
         top5: Share of images whose class is among the five likeliest, 0..1.
         count: Images seen, by all processes.

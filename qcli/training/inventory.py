@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ class Part:
 
     Args:
         images: How many there are.
-        shape: (C, H, W) of images in memory; None: photographs keep their own size.
+        in_memory: Whether all images lie in memory; photographs are decoded when they are needed.
+        shape: (C, H, W) of images in memory; None: they have sizes of their own, or any.
         classes: How many images each class has; None: the labels are known only by decoding.
         decoded: How many images were decoded, to see whether they can be.
         faults: What was wrong with those that cannot.
     """
 
     images: int
+    in_memory: bool
     shape: tuple[int, ...] | None
     classes: tuple[int, ...] | None
     decoded: int
@@ -40,7 +43,7 @@ def take_inventory(splits: Splits, decode_all: bool) -> dict[str, Part]:
 
     Args:
         splits: The data set.
-        decode_all: Whether every image of a file is decoded; else 100 of each split.
+        decode_all: Whether every image of a file is decoded; else at most 100 of each split.
     """
     parts = {"train": splits.train, "test": splits.test}
     return {name: _count(split, splits.num_classes, decode_all) for name, split in parts.items()}
@@ -49,15 +52,19 @@ def take_inventory(splits: Splits, decode_all: bool) -> dict[str, Part]:
 def _count(split: Split, num_classes: int, decode_all: bool) -> Part:
     if isinstance(split, ArraySplit):
         counts = _count_labels(split.labels.tolist(), num_classes)
-        return Part(len(split), tuple(split.images.shape[1:]), counts, 0, ())
-    step = 1 if decode_all else max(1, len(split) // SAMPLE)
+        return Part(len(split), True, tuple(split.images.shape[1:]), counts, 0, ())
+    step = 1 if decode_all else max(1, -(-len(split) // SAMPLE))
     indices = range(0, len(split), step)
-    found = list(_decode(split, indices))
+    # Around all threads: filters are those of the process, and what one thread puts back, another
+    # may still need.
+    with warnings.catch_warnings(action="ignore"):
+        found = list(_decode(split, indices))
     labels = getattr(split, "labels", None)
     if labels is None and decode_all:
         labels = [label for label in found if isinstance(label, int)]
     return Part(
         images=len(split),
+        in_memory=False,
         shape=None,
         classes=None if labels is None else _count_labels(labels, num_classes),
         decoded=len(indices),

@@ -100,6 +100,11 @@ class Learner:
     def stop_if_not_finite(self, loss: Tensor, batch: MicroBatch) -> None:
         """Raise RunError, naming the layer, where a loss is not finite."""
         if not bool(torch.isfinite(loss)):
+            if self.teacher is not None and not self.teacher.is_finite(batch.images):
+                raise RunError(
+                    f"the loss is {loss.item()}: the scores of the teacher are not finite; the "
+                    "last checkpoint is kept; give another --teacher to a new run"
+                )
             cause = find_first_non_finite(self.network, batch.images)
             raise RunError(
                 f"the loss is {loss.item()}: {cause}; the last checkpoint is kept; "

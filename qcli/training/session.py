@@ -174,7 +174,7 @@ def _train(
         loop.save(position)
     else:
         _require_same(loop.run, facts.plan, facts.accelerator)
-        require_same_teacher(loop.run)
+        require_same_teacher(loop.run, facts.options.teacher)
         position = load_checkpoint(facts.accelerator, loop.run.path)
         loop.rows = loop.run.rows()[: position.rows]
         if len(loop.rows) < position.rows:

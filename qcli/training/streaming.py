@@ -23,16 +23,24 @@ from qcli.training.batches import (
 from qcli.training.division import Division, Part
 from qcli.training.keyed import derive_seed, keyed_generator
 from qcli.training.splits import ArraySplit, Split
+from qcli.training.transforms import FAULTS
 
 Key = tuple[int, int]
+
+# What is done to an image, and the field of a recipe that says how.
+AUGMENTED = ("augmented", "augment")
+RESIZED = ("resized and cropped", "evaluation_resize")
 
 
 class _Decoded(Dataset[tuple[Tensor, int]]):
     """Decodes and transforms; what is random depends on (seed, epoch, index) alone."""
 
-    def __init__(self, split: Split, transform: v2.Transform, seed: int) -> None:
+    def __init__(
+        self, split: Split, transform: v2.Transform, treatment: tuple[str, str], seed: int
+    ) -> None:
         self.split = split
         self.transform = transform
+        self.treatment = treatment
         self.seed = seed
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int]:
@@ -44,25 +52,25 @@ class _Decoded(Dataset[tuple[Tensor, int]]):
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would seed GPUs too, and with them the network's dropout.
             torch.default_generator.manual_seed(derive_seed(self.seed, epoch, index))
-            return _apply(self.transform, image, index).permute(1, 2, 0).contiguous(), label
+            return self._apply(image, index).permute(1, 2, 0).contiguous(), label
+
+    def _apply(self, image: Image | Tensor, index: int) -> Tensor:
+        try:
+            transformed: Tensor = self.transform(image)
+        except FAULTS as error:
+            size = image.size if isinstance(image, Image) else (image.shape[2], image.shape[1])
+            treated, field = self.treatment
+            raise DataError(
+                f"image {index}, of {size[0]}x{size[1]} pixels, cannot be {treated}: {error}; "
+                f"change {field}, or leave the image out"
+            ) from error
+        return transformed
 
 
 def _get(split: Split, index: int) -> tuple[Image | Tensor, int]:
     if isinstance(split, ArraySplit):
         return split.images[index], int(split.labels[index])
     return split[index]
-
-
-def _apply(transform: v2.Transform, image: Image | Tensor, index: int) -> Tensor:
-    try:
-        transformed: Tensor = transform(image)
-    except (RuntimeError, TypeError, ValueError) as error:
-        size = image.size if isinstance(image, Image) else (image.shape[2], image.shape[1])
-        raise DataError(
-            f"image {index}, of {size[0]}x{size[1]} pixels, cannot be augmented: {error}; "
-            "change augment, or leave the image out"
-        ) from error
-    return transformed
 
 
 class _Batches:
@@ -83,6 +91,7 @@ class _Loader:
         self,
         split: Split,
         transform: v2.Transform,
+        treatment: tuple[str, str],
         seed: int,
         workers: int | None,
         normalizer: Normalizer,
@@ -95,7 +104,7 @@ class _Loader:
         self.process = process
         options: dict[str, Any] = {"persistent_workers": True, "prefetch_factor": 4}
         self.loader = DataLoader(
-            _Decoded(split, transform, seed),
+            _Decoded(split, transform, treatment, seed),
             batch_sampler=self.keys,
             num_workers=count,
             pin_memory=process.device.type == "cuda",
@@ -143,7 +152,7 @@ class StreamedTraining:
         self.division = division
         self.seed = seed
         self.process = process
-        self.loader = _Loader(split, transform, seed, workers, normalizer, process)
+        self.loader = _Loader(split, transform, AUGMENTED, seed, workers, normalizer, process)
 
     def epoch(self, epoch: int, first_step: int) -> Iterator[list[MicroBatch]]:
         """Yield this process's micro-batches of each step of an epoch, from `first_step` on."""
@@ -192,7 +201,7 @@ class StreamedEvaluation:
         share = range(process.index, self.num_images, process.count)
         starts = range(0, len(share), batch_size)
         self.batches = [[(0, i) for i in share[start : start + batch_size]] for start in starts]
-        self.loader = _Loader(split, transform, 0, workers, normalizer, process)
+        self.loader = _Loader(split, transform, RESIZED, 0, workers, normalizer, process)
 
     def __iter__(self) -> Iterator[MicroBatch]:
         """Yield this process's share, in order."""

@@ -111,21 +111,32 @@ def _differences(teacher: Setting, student: Setting) -> list[str]:
 
 
 def _feed(setting: Setting) -> dict[str, Any]:
-    assert setting.training is not None
+    recipe = setting.training
+    assert recipe is not None
     assert setting.dataset is not None
-    return {"dataset": setting.dataset.name, "normalize": setting.training.normalize}
+    # Where images are held out, a teacher that was trained on them knows them by heart.
+    fraction = recipe.validation_fraction
+    options = setting.dataset_options
+    return {
+        "dataset": setting.dataset.name,
+        "dataset options": {key: options[key] for key in options if key != "download"},
+        "normalize": recipe.normalize,
+        "validation_fraction": f"{fraction} by seed {recipe.seed}" if fraction > 0 else "0",
+    }
 
 
-def require_same_teacher(run: RunDirectory) -> None:
+def require_same_teacher(run: RunDirectory, teacher: Path | None) -> None:
     """Refuse to go on with a run whose teacher has changed.
+
+    Args:
+        run: The run that goes on.
+        teacher: Where its teacher lies now; None: it has none.
 
     Raises:
         RunError: Its weights are others.
     """
-    record = run.record()
-    teacher = record.get("teacher")
-    if teacher and teacher_hash(Path(teacher)) != record["teacher_sha256"]:
+    if teacher and teacher_hash(teacher) != run.record()["teacher_sha256"]:
         raise RunError(
-            f"{run.path} was taught by {teacher}, whose weights have changed since; put them "
-            "back, or start a new run with --init-from"
+            f"{run.path} was taught by other weights than those of {teacher}; put them back, say "
+            "where they are with --teacher, or start a new run with --init-from"
         )

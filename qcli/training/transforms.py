@@ -14,6 +14,11 @@ from qcli.training.lighting import Lighting
 Shape = tuple[int, ...]
 Steps = Callable[[list[int], v2.InterpolationMode], list[v2.Transform]]
 
+# What torchvision raises on an image that does not fit a transform's arguments.
+FAULTS = (IndexError, RuntimeError, TypeError, ValueError)
+# So often a pipeline is tried: what happens to every second image is missed once in a million.
+TRIALS = 20
+
 # Arguments that JSON has as a string.
 _ENUMS: dict[str, Callable[[str], Any]] = {
     "interpolation": v2.InterpolationMode,
@@ -62,8 +67,18 @@ def evaluation_transform(
         resize: The side before the crop; None: 8/7 of the longer side of `size`.
         crop: `resize_center` resizes the shorter side, `squash_center` both.
         interpolation: bilinear or bicubic.
+
+    Raises:
+        RecipeError: `resize` is so small that the crop would reach beyond the image.
     """
     side = resize or _before_crop(size)
+    if side < max(size):
+        raise RecipeError(
+            [
+                f"/evaluation_resize: found {side}, smaller than the images that the network "
+                f"takes, {max(size)}; remove it"
+            ]
+        )
     target = side if crop == "resize_center" else [side, side]
     resized = v2.Resize(target, v2.InterpolationMode(interpolation), antialias=True)
     return v2.Compose([v2.PILToTensor(), resized, v2.CenterCrop(list(size))])
@@ -81,9 +96,18 @@ def _make(
     given = {key: part for key, part in item.items() if key != "name"}
     arguments = {key: _ENUMS[key](part) if key in _ENUMS else part for key, part in given.items()}
     try:
-        return [getattr(v2, item["name"])(**arguments)]
+        transform = getattr(v2, item["name"])(**arguments)
+        _check_magnitude(transform)
     except (TypeError, ValueError) as error:
         raise RecipeError([f"/augment/{place}: {item['name']}: {error}"]) from error
+    return [transform]
+
+
+def _check_magnitude(transform: v2.Transform) -> None:
+    if isinstance(transform, v2.RandAugment):
+        magnitude, bins = transform.magnitude, transform.num_magnitude_bins
+        if magnitude >= bins:
+            raise ValueError(f"magnitude {magnitude} is not below num_magnitude_bins, {bins}")
 
 
 def _named(name: str) -> Steps:
@@ -124,17 +148,26 @@ _STEPS: dict[str, Steps] = {
 def _check_result(transform: v2.Transform, source: Shape, wanted: Shape) -> None:
     """Try the transform on a black image: faults are told before training starts."""
     with torch.random.fork_rng(devices=[]):
-        try:
-            found = transform(torch.zeros(source, dtype=torch.uint8)).shape
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise RecipeError(
-                [f"/augment: fails for an image of {_text(source)}: {error}"]
-            ) from error
+        for seed in range(TRIALS):
+            # torch.manual_seed would seed GPUs too.
+            torch.default_generator.manual_seed(seed)
+            _require_shape(_try(transform, source), source, wanted)
+
+
+def _try(transform: v2.Transform, source: Shape) -> Shape:
+    try:
+        return tuple(transform(torch.zeros(source, dtype=torch.uint8)).shape)
+    except FAULTS as error:
+        raise RecipeError([f"/augment: fails for an image of {_text(source)}: {error}"]) from error
+
+
+def _require_shape(found: Shape, source: Shape, wanted: Shape) -> None:
     if found != wanted:
+        hint = "; add rrc, resize_crop or fbresnet" if found[1:] != wanted[1:] else ""
         raise RecipeError(
             [
                 f"/augment: makes {_text(found)} of an image of {_text(source)}, but the network "
-                f"takes {_text(wanted)}; add rrc, resize_crop or fbresnet"
+                f"takes {_text(wanted)}{hint}"
             ]
         )
 

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import struct
+import warnings
 
 import numpy as np
 import pytest
@@ -126,12 +127,12 @@ def test_checksums_are_those_of_torchvision(name, source):
 def test_images_that_cannot_be_decoded_are_named(tmp_path):
     write_photographs(tmp_path / "train", {"a": 250, "b": 5})
     write_photographs(tmp_path / "val", {"a": 2, "b": 2})
-    # Of 255 images every second is in the sample: this one is not.
+    # Of 255 images every third is in the sample, at most 100: this one is not.
     broken = tmp_path / "train/a/001.png"
     broken.write_bytes(broken.read_bytes()[:40])
     text, error = check("imagenet", "-p", tmp_path)
     assert error is None
-    assert "128, 0 unreadable" in text
+    assert "85, 0 unreadable" in text
     text, error = check("imagenet", "-p", tmp_path, "--all", "--json")
     train = json.loads(text)["splits"]["train"]
     assert (train["images"], train["decoded"], train["classes"]) == (255, 255, [250, 5])
@@ -161,6 +162,21 @@ class Unlabelled:
         if index == 2:
             raise DataError("number 2 is broken")
         return Image.new("RGB", (2, 2)), index
+
+
+class Grumbling(Unlabelled):
+    """Images with harmless faults, which decoders warn of."""
+
+    def __getitem__(self, index):
+        warnings.warn("odd metadata", stacklevel=1)
+        return super().__getitem__(index)
+
+
+def test_warnings_of_decoders_are_no_faults():
+    filters = list(warnings.filters)
+    part = take_inventory(Splits(Grumbling(), Grumbling(), 3), decode_all=True)["train"]
+    assert part.faults == ("number 2 is broken",)
+    assert warnings.filters == filters
 
 
 def test_labels_that_only_decoding_tells():

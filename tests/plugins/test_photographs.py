@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.io import savemat
 
 import qcli
 import qcli_datasets
 from qcli.testing.dataset import check_dataset
+from qcli.training.batches import Normalizer, Process
+from qcli.training.streaming import StreamedEvaluation
+from qcli.training.transforms import evaluation_transform
 
 ENTRIES = {entry.name: entry for entry in qcli_datasets.qcli_register_datasets()}
 SHAPE = (3, 224, 224)
@@ -107,6 +111,11 @@ def test_test_comes_before_val(tmp_path):
             {"train/a": 1, "train/b": 1, "val/b": 1},
             {"test_fraction": 0.1},
             'the option "test_fraction" would be of no use; remove it',
+        ),
+        (
+            {"train/a": 1, "train/b": 1, "val/b": 1},
+            {"split_seed": 1},
+            'the option "split_seed" would be of no use; remove it',
         ),
     ],
 )
@@ -262,3 +271,42 @@ def test_a_damaged_image_of_an_archive_is_named(tmp_path):
     text = r"img_val.tar: ILSVRC2012_val_00000002.JPEG: cannot be decoded as an image: "
     with pytest.raises(qcli.DataError, match=text):
         build("imagenet", tmp_path).test[1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_archive_that_goes_away_is_told_in_one_line(tmp_path, workers):
+    write_archives(tmp_path)
+    path = tmp_path / "ILSVRC2012_img_val.tar"
+    test = build("imagenet", tmp_path).test
+    path.rename(tmp_path / "elsewhere.tar")
+    cpu = torch.device("cpu")
+    transform = evaluation_transform((8, 8), None)
+    process = Process(0, 1, cpu)
+    batches = StreamedEvaluation(test, 2, transform, Normalizer(None, False, cpu), workers, process)
+    with pytest.raises(qcli.DataError) as caught:
+        next(iter(batches))
+    text = str(caught.value)
+    assert text.startswith(f"{path}: cannot be read: ")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("place", [-5, -1])
+def test_the_checksum_of_a_compressed_archive_is_checked(tmp_path, place):
+    """The last 8 bytes are the checksum of what was compressed, and its length (RFC 1952)."""
+    write_archives(tmp_path)
+    path = tmp_path / "ILSVRC2012_devkit_t12.tar.gz"
+    content = bytearray(path.read_bytes())
+    content[place] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(qcli.DataError, match=r"devkit_t12\.tar\.gz: cannot be read: "):
+        build("imagenet", tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["auto", "archives", "folder"])
+def test_a_list_of_labels_without_effect_is_refused(tmp_path, layout):
+    if layout == "folder":
+        write_classes(tmp_path, {"train/a": 1, "train/b": 1, "val/b": 1})
+    else:
+        write_archives(tmp_path)
+    with pytest.raises(qcli.DataError, match='the option "val_list" would be of no use; remove it'):
+        build("imagenet", tmp_path, layout=layout, val_list="other.txt")

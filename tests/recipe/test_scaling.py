@@ -61,8 +61,40 @@ def test_milestones_stay_apart_and_from_1_on():
     assert scaled["lr"]["milestones_epochs"] == [1, 2, 3, 4]
     assert notes == [
         "--epochs-scale 0.02: /lr/milestones_epochs: [2, 82, 84, 123] becomes [1, 2, 3, 4]: "
-        "from 1 on, and no two alike"
+        "from 1 on, and no two alike",
+        "--epochs-scale 0.02: /lr/milestones_epochs: 123 of 200 epochs becomes 4 of 4: this drop "
+        "never comes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "field", "text"),
+    [
+        ({"kind": "step", "period_epochs": 150}, "period_epochs", "150"),
+        ({"kind": "milestones", "milestones_epochs": [199, 300]}, "milestones_epochs", "199"),
+    ],
+    ids=["step", "milestones"],
+)
+def test_drops_that_reach_the_end_are_told(schedule, field, text):
+    """At 0.004 and 0.01 of 200 epochs; what was beyond the run before is not told."""
+    notes, factor = [], 0.004 if field == "period_epochs" else 0.01
+    groups = {"quantizer": {"lr": schedule | {"start": 1}}}
+    epochs = scale(factor, notes, lr=0.1, optimizer={"name": "sgd", "groups": groups})["epochs"]
+    assert notes == [
+        f"--epochs-scale {factor}: /optimizer/groups/quantizer/lr/{field}: {text} of 200 epochs "
+        f"becomes {epochs} of {epochs}: this drop never comes"
+    ]
+
+
+def test_only_schedules_have_rates():
+    """An option of a plugin may have a field of the same name."""
+    options = {"noise": {"description": "n", "type": "object"}}
+    entry = QuantizerEntry("own", "", "", "own:Own", options=options)
+    slot = {"quantizer": "own", "noise": {"kind": "exponential", "factor": "auto"}}
+    catalog = Catalog((Offer(entry, "here", ""),), ())
+    for noise in (slot["noise"], {"kind": "slope"}):
+        recipe = {"name": "q", "default": {"weight": slot | {"noise": noise}}}
+        assert Scaling(0.5).quantization(recipe, catalog) == recipe
 
 
 def test_a_run_has_an_epoch_at_least():

@@ -1,5 +1,6 @@
 """The moving average of weights, against its recurrence written out."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from qcli.quantization.surgery import latents, quantizers
 from qcli.recipe.schedule import Progress
 from qcli.training.average import WeightAverage
 from qcli.training.batches import MicroBatch
@@ -89,6 +91,58 @@ def test_a_learner_averages_latents_and_quantizers_after_each_step(
     with learner.average.applied():
         for name, each in network.named_parameters():
             torch.testing.assert_close(each, naive[name])
+
+
+MEASURING = {
+    "twn": {},
+    "ttq": {},
+    "xnor": {"bits": 1},
+    "sat": {"bits": 2, "rescale": True},
+    "dorefa": {"bits": 1},
+    "wrpn": {"bits": 1, "scale": "mean"},
+    "uniform": {"bits": 4},
+}
+
+
+@pytest.mark.parametrize("name", MEASURING)
+def test_a_quantized_weight_is_that_of_the_averaged_latent(name, make_network, quantize_by):
+    """What is kept beside the latent is as if the quantizer had met the average first."""
+    torch.manual_seed(0)
+    network = quantize_by(
+        make_network(), (3, 6, 6), {"weight": {"quantizer": name, **MEASURING[name]}}
+    )
+    ((_, _, quantizer),) = [each for each in quantizers(network) if each[0] == "conv2"]
+    latent = latents(network)[quantizer]
+    average = WeightAverage(network, 0.5)
+    average.update()
+    with torch.no_grad():
+        latent.mul_(0.25).add_(0.01 * torch.randn_like(latent))
+        quantizer.after_step(latent)
+    average.update()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    fresh = copy.deepcopy(quantizer)
+    with average.applied():
+        fresh.observe(latent.detach())
+        torch.testing.assert_close(network.conv2.weight, fresh(latent))
+    after = network.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_levels_of_twn_by_hand(make_network, quantize_by):
+    """|w| is 1 everywhere, then 3: the average with decay 0.5 is 2, and so is E."""
+    network = quantize_by(make_network(), (3, 6, 6), {"weight": {"quantizer": "twn"}})
+    ((_, _, quantizer),) = [each for each in quantizers(network) if each[0] == "conv2"]
+    latent = latents(network)[quantizer]
+    average = WeightAverage(network, 0.5)
+    for value in (1.0, 3.0):
+        with torch.no_grad():
+            latent.fill_(value)
+            quantizer.after_step(latent)
+        average.update()
+    with average.applied():
+        assert quantizer.codebook().tolist() == [-2, 0, 2]
+        assert network.conv2.weight.unique().tolist() == [2]
+    assert quantizer.codebook().tolist() == [-3, 0, 3]
 
 
 def test_skipped_steps_do_not_count(make_network, make_recipe, learn, monkeypatch):

@@ -72,6 +72,15 @@ def test_held_out_images_keep_their_labels(make_recipe, kind):
         assert torch.equal(shades, batch.labels)
 
 
+def test_held_out_photographs_have_labels_where_the_data_set_has(make_recipe):
+    """Their indices are one tensor: a list would be copied by every worker process."""
+    part = make(make_recipe, "files", **HELD_OUT).selection.loader.loader.dataset.split
+    assert isinstance(part.indices, torch.Tensor)
+    assert part.labels is None
+    part.split.labels = list(range(40))
+    assert part.labels.tolist() == part.indices.tolist() == [label for _, label in part]
+
+
 @pytest.mark.parametrize("kind", ["memory", "files"])
 def test_the_seed_decides_what_is_held_out(make_recipe, kind):
     one, same, other = (

@@ -11,13 +11,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from qcli.errors import UsageError
+from qcli.errors import RunError, UsageError
 from qcli.recipe.schedule import Progress
+from qcli.recipe.setting import Request, resolve_setting
 from qcli.recipe.training import DistillationRecipe
 from qcli.training.batches import MicroBatch
 from qcli.training.distillation import Teacher
 from qcli.training.evaluation import Tally
-from qcli.training.teacher import find_teacher, require_teacher
+from qcli.training.revival import Revival
+from qcli.training.splits import Splits
+from qcli.training.teacher import find_teacher, load_teacher, require_teacher
 
 RECIPE = {
     "name": "taught",
@@ -29,6 +32,7 @@ RECIPE = {
     "optimizer": {"name": "adam"},
 }
 DISTILL = {"weight": 0.5, "temperature": 4}
+HELD_OUT = {"validation_fraction": 0.1, "select_on": "validation"}
 TAUGHT = [[2.0, 0.0, -1.0], [0.5, 0.25, 0.0]]
 SCORES = [[1.0, 1.5, 0.0], [-1.0, 0.0, 2.0]]
 
@@ -111,6 +115,64 @@ def test_a_teacher_is_a_run_or_weights_in_one(tmp_path):
         find_teacher(tmp_path / "other.safetensors")
 
 
+class Silent(nn.Module):
+    """A teacher whose training went wrong."""
+
+    def forward(self, images):
+        return torch.full((len(images), 4), math.nan)
+
+
+def test_a_teacher_that_is_not_finite_is_blamed_itself(make_network, make_recipe, learn):
+    recipe = make_recipe(distill=DISTILL)
+    learner = learn(make_network(), recipe, Teacher(Silent(), recipe.distill))
+    batch = MicroBatch(torch.randn(4, 3, 6, 6), torch.arange(4))
+    with pytest.raises(RunError, match=r"^the loss is nan: the scores of the teacher are not fini"):
+        learner.step([batch], Progress(0, 1, 0, 1), Tally(torch.device("cpu")))
+
+
+def resolve(folder, name, catalog, **fields):
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(RECIPE | fields))
+    return resolve_setting(Request(train_json=str(path)), catalog)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "told"),
+    [
+        ({}, {}, []),
+        ({"seed": 1}, {"seed": 2}, []),
+        (
+            {"dataset": {"name": "digits", "split": "writer"}},
+            {},
+            ["dataset options {'split': 'writer'}, it sees {'split': 'random'} here"],
+        ),
+        (
+            HELD_OUT | {"seed": 1},
+            HELD_OUT | {"seed": 2},
+            ["validation_fraction 0.1 by seed 1, it sees 0.1 by seed 2 here"],
+        ),
+        (
+            {"seed": 1},
+            HELD_OUT | {"seed": 1},
+            ["validation_fraction 0, it sees 0.1 by seed 1 here"],
+        ),
+    ],
+    ids=str,
+)
+def test_what_the_two_see_differently_is_told(
+    teacher, student, told, tmp_path, catalog, monkeypatch
+):
+    theirs = resolve(tmp_path, "teacher", catalog, **teacher)
+    ours = resolve(tmp_path, "student", catalog, **student, distill=DISTILL)
+    revival = Revival(theirs, nn.Linear(1, 1), None, {"num_classes": 10})
+    monkeypatch.setattr("qcli.training.teacher.revive_run", lambda *_: revival)
+    (tmp_path / "run.json").write_text("{}")
+    found = []
+    splits = Splits(None, None, 10)
+    load_teacher(tmp_path, ours, splits, torch.device("cpu"), found.append)
+    assert found == [f"the teacher was trained with {text}" for text in told]
+
+
 def train(folder, *arguments, check=True):
     command = [sys.executable, "-m", "qcli", "train", "--cpu", "--threads", "1", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -158,7 +220,22 @@ def test_a_run_goes_on_with_its_teacher_and_not_with_another(taught, tmp_path):
     (copy / "run.json").write_text(json.dumps(record | {"teacher_sha256": "0" * 64}))
     done = train(folder, "--resume", str(copy), check=False)
     assert done.returncode == 1
-    assert "whose weights have changed since" in done.stderr
+    assert "was taught by other weights than those of" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_teacher_may_move(taught, tmp_path):
+    folder, _ = taught
+    copy = copy_unfinished(folder, tmp_path)
+    shutil.copytree(folder / "parent", tmp_path / "moved")
+    record = json.loads((copy / "run.json").read_text())
+    gone = {"teacher": str(tmp_path / "gone")}
+    (copy / "run.json").write_text(json.dumps(record | gone))
+    done = train(folder, "--resume", str(copy), check=False)
+    assert done.returncode == 2
+    assert f"--teacher {tmp_path / 'gone'}: allowed: a run directory" in done.stderr
+    train(folder, "--resume", str(copy), "--teacher", str(tmp_path / "moved"))
+    assert (copy / "result.json").exists()
 
 
 @pytest.mark.slow

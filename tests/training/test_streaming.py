@@ -252,6 +252,18 @@ def test_an_image_too_small_for_a_crop_is_told_in_one_line(photos, workers):
     assert "\n" not in text
 
 
+def test_a_test_image_that_does_not_fit_is_not_said_to_be_augmented(photos):
+    crop = v2.RandomCrop(8, 90, padding_mode="symmetric")
+    transform = v2.Compose([v2.PILToTensor(), crop])
+    batches = StreamedEvaluation(photos, 4, transform, PLAIN, 0, Process(0, 1, CPU))
+    with pytest.raises(DataError) as caught:
+        next(iter(batches))
+    text = str(caught.value)
+    assert text.startswith("image 0, of 30x14 pixels, cannot be resized and cropped: ")
+    assert text.endswith("; change evaluation_resize, or leave the image out")
+    assert "\n" not in text
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_images_are_normalized_and_laid_out_as_asked(photos, channels_last):
     transform = evaluation_transform(SIZE, None)

@@ -218,8 +218,53 @@ def test_a_recipe_that_makes_another_size_is_refused(augment, source, found):
 
 
 def test_colors_are_refused_for_gray_images():
-    with pytest.raises(RecipeError, match=r"^/augment: makes 3x12x12 of an image of 1x12x12, but"):
+    """Its size is right: no crop would mend it."""
+    with pytest.raises(RecipeError) as caught:
         training_transform(["fbresnet"], (1, 12, 12), in_memory=True)
+    assert str(caught.value) == (
+        "/augment: makes 3x12x12 of an image of 1x12x12, but the network takes 1x12x12"
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("number", "p"), [(3, 0.5), (3, 0.3), (1, 0.5)])
+def test_what_fails_for_some_images_is_found_at_once(number, p, seed):
+    """A fill of three values does not fit a gray image, where it comes to that."""
+    item = {"name": "RandomPerspective", "p": p, "fill": [9] * number}
+    torch.manual_seed(seed)
+    before = torch.get_rng_state()
+    if number == 3:
+        with pytest.raises(RecipeError, match=r"^/augment: fails for an image of 1x12x12: "):
+            training_transform([item], (1, 12, 12), in_memory=True)
+    else:
+        training_transform([item], (1, 12, 12), in_memory=True)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_border_wider_than_the_image_is_refused():
+    crop = {"name": "RandomCrop", "size": 8, "padding": 9, "padding_mode": "symmetric"}
+    with pytest.raises(RecipeError, match=r"^/augment: fails for an image of 1x8x8: "):
+        training_transform([crop], (1, 8, 8), in_memory=True)
+
+
+def test_a_magnitude_beyond_its_bins_is_refused():
+    with pytest.raises(RecipeError) as caught:
+        training_transform([{"name": "RandAugment", "magnitude": 31}], SHAPE, in_memory=True)
+    assert caught.value.faults == (
+        "/augment/0: RandAugment: magnitude 31 is not below num_magnitude_bins, 31",
+    )
+    training_transform([{"name": "RandAugment", "magnitude": 30}], SHAPE, in_memory=True)
+
+
+@pytest.mark.parametrize("crop", ["resize_center", "squash_center"])
+def test_test_images_are_never_padded(crop):
+    with pytest.raises(RecipeError) as caught:
+        evaluation_transform((8, 12), 11, crop)
+    assert caught.value.faults == (
+        "/evaluation_resize: found 11, smaller than the images that the network takes, 12; "
+        "remove it",
+    )
+    assert evaluation_transform((8, 12), 12, crop)(photograph()).shape == (3, 8, 12)
 
 
 def test_a_crop_larger_than_the_image_is_refused():
