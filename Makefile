@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A worker for each core, of one thread each; tests that open ports share a worker.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
+# A worker for each core, of one thread each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 .PHONY: demo test test-slow test-gpu clean
 

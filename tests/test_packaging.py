@@ -44,8 +44,12 @@ def test_an_installed_wheel_works_alone(tmp_path):
     done = run("list", "--json")
     assert str(target) in done.stderr
     found = json.loads(done.stdout)
-    shipped = sorted(path.stem for path in (ROOT / "recipes").rglob("*.json"))
-    assert sorted(row["name"] for row in found["recipes"]) == shipped
+    recipes = ROOT / "recipes"
+    shipped = [*recipes.glob("training/*.json"), *recipes.glob("quantization/*.json")]
+    assert sorted(row["name"] for row in found["recipes"]) == sorted(path.stem for path in shipped)
+    tables = [json.loads(path.read_text()) for path in recipes.glob("experiments/*.json")]
+    rows = sorted(row["id"] for table in tables for row in table["rows"])
+    assert sorted(row["name"] for row in found["experiments"]) == rows
     assert {"lsq", "categorical"} <= {row["name"] for row in found["quantizers"]}
     run("train", "--epochs", "1", "-o", "run")
     assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == 1

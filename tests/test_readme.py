@@ -119,11 +119,11 @@ def test_the_line_of_python_quantizes_a_network():
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("port")
 def test_several_processes(tmp_path):
     command = next(each for each in COMMANDS if each.startswith("accelerate launch"))
     words = shlex.split(command)
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", *words[2:]]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch"]
+    launcher += ["--main_process_port", "0", *words[2:]]
     done = subprocess.run(
         [*launcher, "--epochs", "2", "-o", "run"], cwd=tmp_path, capture_output=True, text=True
     )

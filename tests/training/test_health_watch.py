@@ -32,7 +32,7 @@ HEALTHY = {"weight": {"quantizer": "lsq"}, "input": {"quantizer": "lsq", "signed
 SLOTS = {"conv2.weight", "conv2.input", "fc1.weight", "fc1.input"}
 IMAGES = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(0)).abs()
 # It opens a port, the same one each time: tests that launch share a worker.
-TOGETHER = ("-m", "torch.distributed.run", "--nproc_per_node", "2")
+TOGETHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
 def train(folder, *arguments, launcher=(), code=0):
@@ -131,7 +131,6 @@ def test_a_float_run_has_nothing_to_watch(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("port")
 def test_two_processes_measure_what_one_does(tmp_path):
     arguments = recipes(tmp_path, HEALTHY, [{"match": "fc1", "weight": TINY}], epochs=1)
     train(tmp_path, *arguments, "-o", "one")
@@ -146,7 +145,6 @@ def test_two_processes_measure_what_one_does(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("port")
 def test_two_processes_stop_together(tmp_path):
     arguments = sick(tmp_path, health="stop")
     done = train(tmp_path, *arguments, "-o", "run", launcher=TOGETHER, code=1)

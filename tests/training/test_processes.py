@@ -8,8 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-# Launchers open a port, the same one each time.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("port")]
+pytestmark = pytest.mark.slow
 
 RECIPE = {
     "name": "shared",
@@ -24,9 +23,13 @@ RECIPE = {
 ALONE = [sys.executable, "-m"]
 TOGETHER = [
     *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
-    *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m"),
+    *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+    *("--main_process_port", "0", "-m"),
 ]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m"]
+TORCHRUN = [
+    *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+    *("--nproc_per_node", "2", "-m"),
+]
 
 
 def train(launcher, folder, *arguments, check=True):
