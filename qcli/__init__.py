@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qcli.catalog.entries import ArchitectureEntry as ArchitectureEntry
     from qcli.catalog.entries import DatasetEntry as DatasetEntry
+    from qcli.catalog.entries import ExporterEntry as ExporterEntry
     from qcli.catalog.entries import Member as Member
     from qcli.catalog.entries import QuantizerEntry as QuantizerEntry
     from qcli.catalog.hookspecs import hookimpl as hookimpl
     from qcli.catalog.load import load_catalog as load_catalog
+    from qcli.deployment.deployment import Deployment as Deployment
+    from qcli.errors import ArtifactError as ArtifactError
     from qcli.errors import DataError as DataError
+    from qcli.errors import ExportError as ExportError
+    from qcli.errors import MissingTool as MissingTool
     from qcli.errors import PlanError as PlanError
     from qcli.errors import QcliError as QcliError
     from qcli.errors import UsageError as UsageError
@@ -49,10 +54,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "qcli.catalog.entries": ("ArchitectureEntry", "DatasetEntry", "Member", "QuantizerEntry"),
+    "qcli.catalog.entries": (
+        "ArchitectureEntry",
+        "DatasetEntry",
+        "ExporterEntry",
+        "Member",
+        "QuantizerEntry",
+    ),
     "qcli.catalog.hookspecs": ("hookimpl",),
     "qcli.catalog.load": ("load_catalog",),
-    "qcli.errors": ("DataError", "PlanError", "QcliError", "UsageError", "suggest"),
+    "qcli.deployment.deployment": ("Deployment",),
+    "qcli.errors": (
+        "ArtifactError",
+        "DataError",
+        "ExportError",
+        "MissingTool",
+        "PlanError",
+        "QcliError",
+        "UsageError",
+        "suggest",
+    ),
     "qcli.quantization.grid": ("Grid", "Thresholds", "fit_grid"),
     "qcli.quantization.ops": (
         "all_reduce_max",

@@ -6,6 +6,9 @@ QcliError                     1  anything that is said in one sentence and witho
  |    +-- RecipeError         2  one or more faults in recipes, all of them, each with its place
  |    +-- PlanError           2  the recipe does not fit the network: named by layer
  |    +-- DataError           2  data files are missing or damaged: named by file
+ |    +-- ExportError          2  a network or a form of it holds no such integers: by layer
+ +-- ArtifactError            1  an exported file is damaged, or newer than this qcli
+ +-- MissingTool              1  a program or package that is needed to run an exported file
  +-- PluginError              3  a plugin is missing or broken: named by distribution
  +-- TargetError              4  a verification or a target was not met
  +-- Interrupted        130/143  stopped by a signal, the checkpoint is saved
@@ -55,6 +58,26 @@ class PlanError(UsageError):
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(faults))
+
+
+class ExportError(UsageError):
+    """A network does not lower to integers, or a form cannot hold it.
+
+    Args:
+        faults: One line each, naming the layer.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(faults))
+
+
+class ArtifactError(QcliError):
+    """An exported file is damaged, or newer than this qcli."""
+
+
+class MissingTool(QcliError):
+    """A program or package is not there that an exported file needs to run."""
 
 
 class DataError(UsageError):

@@ -8,16 +8,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from qcli.catalog.entries import ArchitectureEntry, Build, DatasetEntry, QuantizerEntry
+from qcli.catalog.entries import (
+    ArchitectureEntry,
+    Build,
+    DatasetEntry,
+    ExporterEntry,
+    QuantizerEntry,
+)
 from qcli.errors import PluginError, suggest
 
-Entry = QuantizerEntry | ArchitectureEntry | DatasetEntry
-E = TypeVar("E", QuantizerEntry, ArchitectureEntry, DatasetEntry)
+Entry = QuantizerEntry | ArchitectureEntry | DatasetEntry | ExporterEntry
+E = TypeVar("E", QuantizerEntry, ArchitectureEntry, DatasetEntry, ExporterEntry)
 
 KINDS: Mapping[str, type] = {
     "quantizers": QuantizerEntry,
     "architectures": ArchitectureEntry,
     "datasets": DatasetEntry,
+    "exporters": ExporterEntry,
 }
 
 
@@ -53,7 +60,7 @@ class Catalog:
     plugins: tuple[PluginRecord, ...]
 
     def of_kind(self, kind: str) -> dict[str, Offer]:
-        """Return the usable offers of "quantizers", "architectures" or "datasets", by name."""
+        """Return the usable offers of a kind of `KINDS`, by name."""
         return {name: offers[0] for name, offers in self._by_name[kind].items() if len(offers) == 1}
 
     def quantizer(self, name: str) -> QuantizerEntry:
@@ -67,6 +74,10 @@ class Catalog:
     def dataset(self, name: str) -> DatasetEntry:
         """Return the data set called `name`; raises PluginError as `quantizer` does."""
         return self._get("datasets", name, DatasetEntry)
+
+    def exporter(self, name: str) -> ExporterEntry:
+        """Return the exporter called `name`; raises PluginError as `quantizer` does."""
+        return self._get("exporters", name, ExporterEntry)
 
     def architecture(self, name: str) -> tuple[ArchitectureEntry, str | None]:
         """Return the architecture called `name` and, for `family:member`, the member.

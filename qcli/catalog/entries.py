@@ -110,3 +110,34 @@ class DatasetEntry:
     num_classes: int | None = None
     image_shape: Shape | None = None
     checksums: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExporterEntry:
+    """A form that `qcli export --format` writes.
+
+    Args:
+        name: `onnx-integer`.
+        summary: One sentence.
+        source: Where the form is described.
+        suffix: How the file name ends, with its dot; "" for a folder.
+        build: Called as `build(deployment, path, **options)` with a `qcli.Deployment`; writes
+            `path` and nothing else. It raises `qcli.ExportError` where the form cannot hold the
+            network, naming the layer.
+        options: JSON Schema properties of the keyword parameters, as for quantizers.
+        execute: Called as `execute(path, images)` with uint8 [N, C, H, W], what `build` wrote is
+            run; returns integers [N, ...] by name for each of `graph.observed` that the form
+            tells, the logits at least. It raises `qcli.MissingTool` where a program or package
+            that it needs is not there, and `qcli.ArtifactError` where the file is damaged.
+            None: the form is not run here.
+        needs_integers: Whether the network must lower to integers for this form.
+    """
+
+    name: str
+    summary: str
+    source: str
+    suffix: str
+    build: Build
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    execute: Build | None = None
+    needs_integers: bool = True

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, QuantizerEntry
+from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, ExporterEntry, QuantizerEntry
 
 PROJECT = "qcli"
 
@@ -93,4 +93,26 @@ def qcli_register_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-bo
             return [qcli.DatasetEntry(
                 name="stripes", summary="Striped or black.", source="this docstring",
                 build=build_stripes, num_classes=2)]
+    """
+
+
+@hookspec
+def qcli_register_exporters() -> Iterable[ExporterEntry]:  # type: ignore[empty-body]
+    """Offer forms to `qcli export`.
+
+    A complete plugin:
+
+        import json
+        import qcli
+
+        def write_sizes(deployment, path):
+            nodes = deployment.graph.nodes
+            sizes = {node.name: list(node.output.shape) for node in nodes}
+            path.write_text(json.dumps(sizes))
+
+        @qcli.hookimpl
+        def qcli_register_exporters():
+            return [qcli.ExporterEntry(
+                name="sizes", summary="The shape of every tensor.", source="this docstring",
+                suffix=".json", build=write_sizes)]
     """

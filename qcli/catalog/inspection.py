@@ -9,7 +9,13 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, SchemaError
 
-from qcli.catalog.entries import SLOTS, ArchitectureEntry, DatasetEntry, QuantizerEntry
+from qcli.catalog.entries import (
+    SLOTS,
+    ArchitectureEntry,
+    DatasetEntry,
+    ExporterEntry,
+    QuantizerEntry,
+)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 # The names that `build` is given, or that stand beside the options in a recipe.
@@ -17,7 +23,9 @@ _TAKEN = {
     QuantizerEntry: {"quantizer", "info"},
     ArchitectureEntry: {"name", "num_classes", "image_shape", "member"},
     DatasetEntry: {"name", "root", "image_shape", "image_size", "channels"},
+    ExporterEntry: {"format", "deployment", "path"},
 }
+_MAY_BE_LEFT_OUT = {"find_member", "execute"}
 
 
 def check_entry(entry: Any, kind: type, hook: str) -> None:
@@ -34,18 +42,24 @@ def check_entry(entry: Any, kind: type, hook: str) -> None:
     for field in ("summary", "source"):
         if not isinstance(getattr(record, field), str):
             raise ValueError(f"{record.name}: {field} is no string")
-    for field in ("build", "find_member"):
-        build = getattr(record, field, None)
-        is_left_out = build is None and field == "find_member"
-        if not (is_left_out or callable(build) or (isinstance(build, str) and ":" in build)):
-            raise ValueError(f'{record.name}: {field} is neither "module:name" nor callable')
+    _check_builds(record)
     _check_options(record, kind)
     if isinstance(record, QuantizerEntry):
         _check_slots(record)
+    elif isinstance(record, ExporterEntry):
+        _check_suffix(record)
     else:
         _check_shape(record)
     if isinstance(record, DatasetEntry):
         _check_checksums(record)
+
+
+def _check_builds(record: Any) -> None:
+    for field in ("build", "find_member", "execute"):
+        build = getattr(record, field, None)
+        is_left_out = build is None and field in _MAY_BE_LEFT_OUT
+        if not (is_left_out or callable(build) or (isinstance(build, str) and ":" in build)):
+            raise ValueError(f'{record.name}: {field} is neither "module:name" nor callable')
 
 
 def _check_name(record: Any, kind: type, hook: str) -> None:
@@ -83,6 +97,11 @@ def _check_slots(record: QuantizerEntry) -> None:
     slots = record.quantizes
     if not isinstance(slots, frozenset | set) or not slots or not slots <= set(SLOTS):
         raise ValueError(f"{record.name}: quantizes is no set of {', '.join(SLOTS)}")
+
+
+def _check_suffix(record: ExporterEntry) -> None:
+    if not re.fullmatch(r"|\.[A-Za-z0-9_.-]+", str(record.suffix)):
+        raise ValueError(f"{record.name}: the suffix {record.suffix!r} is no file name's end")
 
 
 def _check_shape(record: Any) -> None:

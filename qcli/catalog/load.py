@@ -20,7 +20,7 @@ import pluggy
 
 from qcli.catalog import hookspecs
 from qcli.catalog.catalog import Catalog, Offer, PluginRecord
-from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, QuantizerEntry
+from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, ExporterEntry, QuantizerEntry
 from qcli.catalog.inspection import check_entry
 from qcli.errors import suggest
 
@@ -29,6 +29,7 @@ HOOKS = {
     "qcli_register_quantizers": QuantizerEntry,
     "qcli_register_architectures": ArchitectureEntry,
     "qcli_register_datasets": DatasetEntry,
+    "qcli_register_exporters": ExporterEntry,
 }
 
 

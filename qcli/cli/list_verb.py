@@ -15,7 +15,7 @@ from qcli.recipe.experiment import Row, load_tables
 from qcli.recipe.library import KINDS as RECIPE_KINDS
 from qcli.recipe.library import shipped_recipes
 
-ENTRY_KINDS = ("quantizers", "architectures", "datasets")
+ENTRY_KINDS = ("quantizers", "architectures", "datasets", "exporters")
 KINDS = (*ENTRY_KINDS, "recipes", "experiments", "plugins")
 
 
@@ -30,7 +30,7 @@ KINDS = (*ENTRY_KINDS, "recipes", "experiments", "plugins")
 def command(
     kind: str | None, as_json: bool, plugins: tuple[str, ...], **filters: str | None
 ) -> None:
-    """List quantizers, architectures, datasets, recipes, experiments or plugins; or all."""
+    """List quantizers, architectures, datasets, exporters, recipes, experiments, plugins; or all."""
     from qcli.reporting.console import print_data, say
 
     given = {key: value for key, value in filters.items() if value is not None}
