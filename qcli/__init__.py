@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from qcli.quantization.ops import round_ste as round_ste
     from qcli.quantization.ops import scale_gradient as scale_gradient
     from qcli.quantization.ops import straight_through as straight_through
+    from qcli.quantization.planes import Planes as Planes
     from qcli.quantization.planner import make_plan as make_plan
     from qcli.quantization.quantizer import ParameterDefaults as ParameterDefaults
     from qcli.quantization.quantizer import Quantizer as Quantizer
@@ -83,6 +84,7 @@ _HOME = {
         "scale_gradient",
         "straight_through",
     ),
+    "qcli.quantization.planes": ("Planes",),
     "qcli.quantization.planner": ("make_plan",),
     "qcli.quantization.quantizer": ("ParameterDefaults", "Quantizer", "TensorInfo"),
     "qcli.quantization.surgery": ("bake", "quantize"),

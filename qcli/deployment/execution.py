@@ -1,6 +1,7 @@
 """Run a graph in NumPy: the reference that every other form must equal.
 
-Products are summed by float64 matrix products on whole numbers, which are exact below 2^53.
+Products are summed by matrix products on whole numbers, which are exact in any order: in float32
+while no sum of magnitudes reaches 2^24, else in float64, where none reaches 2^53.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ def _sum_up(node: Node, values: Values) -> Values:
         case Convolution():
             return _convolve(node, values)
         case Linear():
-            return _exact(values.astype(np.float64) @ node.weight.T.astype(np.float64))
+            dtype = _carrier(node.weight, values)
+            return _exact(values.astype(dtype) @ node.weight.T.astype(dtype))
         case MaxPool():
             return _max_pool(node, values)
         case SumPool():
@@ -129,6 +131,13 @@ def _spread(node: Spread, values: Values) -> Values:
     spread = np.zeros(shape, values.dtype)
     spread[:, :, ::down, ::across] = values
     return spread
+
+
+def _carrier(weight: Integers, values: Values) -> type[np.floating[Any]]:
+    """Return the narrower float that holds every partial sum."""
+    largest = max(abs(int(values.min(initial=0))), abs(int(values.max(initial=0))))
+    reach = int(np.abs(weight).reshape(len(weight), -1).sum(1).max(initial=0)) * largest
+    return np.float32 if reach < 1 << 24 else np.float64
 
 
 def _exact(sums: Values) -> Integers:
@@ -164,7 +173,8 @@ def _windows(
 
 def _convolve(node: Convolution, values: Values) -> Integers:
     out_channels, per_group, *kernel = node.weight.shape
-    padded = _pad(values.astype(np.float64), node.pads, 0)
+    dtype = _carrier(node.weight, values)
+    padded = _pad(values.astype(dtype), node.pads, 0)
     windows = _windows(padded, (kernel[0], kernel[1]), node.stride, node.dilation)
     count, _, height, width = windows.shape[:4]
     parts = []
@@ -173,7 +183,7 @@ def _convolve(node: Convolution, values: Values) -> Integers:
         part = windows[:, group * per_group : (group + 1) * per_group]
         weight = node.weight[group * share : (group + 1) * share].reshape(share, -1)
         columns = part.transpose(0, 2, 3, 1, 4, 5).reshape(count * height * width, -1)
-        parts.append(columns @ weight.T.astype(np.float64))
+        parts.append(columns @ weight.T.astype(dtype))
     sums = np.concatenate(parts, 1).reshape(count, height, width, out_channels)
     return _exact(sums.transpose(0, 3, 1, 2))
 

@@ -134,7 +134,7 @@ class _Planner:
         matched = [name for name, module in self.modules.items() if _matches(rule, name, module)]
         inner = {key: slot for key, slot in rule.slots.items() if key != "output"}
         layers = [name for name in matched if isinstance(self.modules[name], QUANTIZABLE)]
-        if not matched or (inner and not layers):
+        if not rule.optional and (not matched or (inner and not layers)):
             self.faults.append(
                 f"{self.recipe.label}: /layers/{number}: no layer matches {rule}; "
                 f"quantizable layers: {self._layer_names()}"

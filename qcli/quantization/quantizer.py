@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from qcli.quantization.grid import Grid, Thresholds, find_thresholds, fit_grid
+from qcli.quantization.planes import Planes, grid_plane, mask_planes
 from qcli.recipe.schedule import Progress
 
 FLOAT_BITS = 32
@@ -151,6 +152,16 @@ class Quantizer(nn.Module):
     def grid(self) -> Grid | None:
         """Return the codebook as integers times a step; None: it lies on no grid."""
         return fit_grid(self.codebook().detach()) if self.quantizes else None
+
+    def planes(self) -> Planes | None:
+        """Return the codebook as a sum of integer planes; None: it takes more than 16.
+
+        One plane where there is a grid, else a mask for each value that is not 0.
+        """
+        if not self.quantizes:
+            return None
+        grid = self.grid()
+        return grid_plane(grid) if grid else mask_planes(self.codebook().detach())
 
     def thresholds(self) -> Thresholds | None:
         """Return the boundaries between codes for inputs and outputs; None for weights."""

@@ -18,12 +18,14 @@ class Rule:
         type: Class name of a module, or None.
         depthwise: Whether the convolution has one group for each input channel, or None.
         slots: What the rule puts into "weight", "input" and "output"; absent: as before.
+        optional: Whether the rule may match no layer.
     """
 
     match: str | None
     type: str | None
     depthwise: bool | None
     slots: Mapping[str, SlotValue]
+    optional: bool = False
 
     def __str__(self) -> str:
         parts = {"match": self.match, "type": self.type, "depthwise": self.depthwise}
@@ -73,4 +75,5 @@ class QuantizationRecipe:
 
 def _rule(value: Mapping[str, Any]) -> Rule:
     slots = {key: value[key] for key in ("weight", "input", "output") if key in value}
-    return Rule(value.get("match"), value.get("type"), value.get("depthwise"), slots)
+    selectors = (value.get("match"), value.get("type"), value.get("depthwise"))
+    return Rule(*selectors, slots, value.get("optional", False))

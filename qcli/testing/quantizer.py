@@ -30,6 +30,7 @@ from qcli.testing.value_laws import (
     keeps_shape_and_dtype,
     lies_on_grid,
     stays_in_codebook,
+    sums_planes,
 )
 
 ENTRY_LAWS: tuple[Law[QuantizerEntry], ...] = (
@@ -46,6 +47,7 @@ LAWS: tuple[Law[Case], ...] = (
     has_codes,
     decodes_exactly,
     lies_on_grid,
+    sums_planes,
     counts_thresholds,
     passes_gradients,
     follows_progress_alone,

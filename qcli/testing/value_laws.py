@@ -118,6 +118,21 @@ def lies_on_grid(case: Case) -> Iterator[str]:
         yield f"the grid gives {values.tolist()}, the codebook is {book.tolist()}"
 
 
+def sums_planes(case: Case) -> Iterator[str]:
+    """planes(), where it is not None, adds up to the codebook within a float32 rounding."""
+    quantizer, _ = case.start()
+    planes = quantizer.planes()
+    if planes is None:
+        return
+    if (planes.steps.dtype, planes.integers.dtype) != (torch.float64, torch.int32):
+        yield f"steps of {planes.steps.dtype} and integers of {planes.integers.dtype}"
+    values, book = planes.values().detach(), quantizer.codebook().detach()
+    infinity = torch.tensor(torch.inf)
+    off = (values < book.nextafter(-infinity)) | (values > book.nextafter(infinity))
+    if values.shape != book.shape or bool(off.any()):
+        yield f"the planes give {values.tolist()}, the codebook is {book.tolist()}"
+
+
 def counts_thresholds(case: Case) -> Iterator[str]:
     """thresholds() agrees with codes() on each tau, its float32 neighbors and random data."""
     if case.info.role == "weight":

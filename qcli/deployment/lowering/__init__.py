@@ -1,0 +1,1 @@
+"""Turn a network in eval mode into an integer graph."""

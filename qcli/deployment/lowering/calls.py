@@ -1,0 +1,175 @@
+"""Calls of functions and methods between modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import fx
+
+from qcli.deployment.lowering import shapes
+from qcli.deployment.lowering.builder import Builder, Fault
+from qcli.deployment.lowering.modules import average_to
+from qcli.deployment.lowering.trace import shape_of
+from qcli.deployment.lowering.value import Activation, Value, add_values
+
+Values = Mapping[fx.Node, Value | None]
+Lower = Callable[[Builder, fx.Node, Values], Value]
+
+
+def lower_call(builder: Builder, node: fx.Node, name: str, values: Values) -> Value:
+    """Lower a call of a function or method.
+
+    Args:
+        builder: The graph.
+        node: The call; every input has a value.
+        name: Of `CALLS`.
+        values: Of the nodes before.
+    """
+    return CALLS[name](builder, node, values)
+
+
+def _value(values: Values, node: Any) -> Value:
+    value = values[node]
+    assert value is not None
+    return value
+
+
+def _argument(node: fx.Node, position: int, name: str, default: Any = None) -> Any:
+    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
+
+
+def _add(builder: Builder, node: fx.Node, values: Values) -> Value:
+    if node.kwargs:
+        raise Fault(f"call {node.name}: a sum with {', '.join(node.kwargs)}")
+    numbers = [each for each in node.args if not isinstance(each, fx.Node)]
+    summands = [_value(values, each) for each in node.args if isinstance(each, fx.Node)]
+    if any(value.activations for value in summands):
+        raise Fault(
+            f"call {node.name}: adds an activation that is not quantized (a float shortcut); "
+            "quantize its output"
+        )
+    if numbers:
+        return summands[0].scale(np.array(1.0), np.array(float(numbers[0])))  # type: ignore[arg-type]
+    if summands[0].shape != summands[1].shape:
+        raise Fault(f"call {node.name}: adds shapes {summands[0].shape} and {summands[1].shape}")
+    return add_values(*summands)
+
+
+def _relu(builder: Builder, node: fx.Node, values: Values) -> Value:
+    return _value(values, node.args[0]).activate(Activation(0))
+
+
+def _concatenate(builder: Builder, node: fx.Node, values: Values) -> Value:
+    parts: Any = node.args[0]
+    if _argument(node, 1, "dim", 0) != 1:
+        raise Fault(f"call {node.name}: joins along another axis than the channels")
+    return shapes.concatenate(builder, node.name, [_value(values, each) for each in parts])
+
+
+def _reshape(builder: Builder, node: fx.Node, values: Values) -> Value:
+    return shapes.reshape(builder, node.name, _value(values, node.args[0]), shape_of(node))
+
+
+def _permute(builder: Builder, node: fx.Node, values: Values) -> Value:
+    value, order = _value(values, node.args[0]), list(range(len(value_shape(node, values)) + 1))
+    target = getattr(node.target, "__name__", node.target)
+    if target == "transpose":
+        pair: Any = node.args[1:3]
+        first, second = (int(each) % len(order) for each in pair)
+        order[first], order[second] = order[second], order[first]
+    else:
+        given: Any = node.args[1] if isinstance(node.args[1], tuple | list) else node.args[1:]
+        order = [int(axis) % len(order) for axis in given]
+    if order[0] != 0:
+        raise Fault(f"call {node.name}: moves the axis of images")
+    return shapes.transpose(builder, node.name, value, tuple(axis - 1 for axis in order[1:]))
+
+
+def value_shape(node: fx.Node, values: Values) -> tuple[int, ...]:
+    """Return the shape of a call's first argument for one image."""
+    return _value(values, node.args[0]).shape
+
+
+def _pad(builder: Builder, node: fx.Node, values: Values) -> Value:
+    value, flat = _value(values, node.args[0]), list(_argument(node, 1, "pad"))
+    mode, fill = _argument(node, 2, "mode", "constant"), _argument(node, 3, "value", None)
+    if mode != "constant" or fill not in (None, 0):
+        raise Fault(f"call {node.name}: allowed: a border of 0")
+    pairs = [(int(a), int(b)) for a, b in zip(flat[::2], flat[1::2], strict=True)]
+    missing = len(value.shape) - len(pairs)
+    pads = ((0, 0),) * missing + tuple(reversed(pairs))
+    return shapes.pad_zeros(builder, node.name, value, pads)
+
+
+def _getitem(builder: Builder, node: fx.Node, values: Values) -> Value:
+    """Subsampling of pixels, x[:, :, ::2, ::2]."""
+    index: Any = node.args[1]
+    steps = []
+    for each in index if isinstance(index, tuple) else (index,):
+        plain = isinstance(each, slice) and each.start in (None, 0) and each.stop is None
+        if not plain:
+            raise Fault(
+                f"call {node.name}: allowed of indices: every n-th pixel, x[:, :, ::n, ::n]"
+            )
+        steps.append(each.step or 1)
+    if any(step != 1 for step in steps[:2]) or len(steps) != 4:
+        raise Fault(f"call {node.name}: allowed of indices: every n-th pixel, x[:, :, ::n, ::n]")
+    value = _value(values, node.args[0])
+    return shapes.subsample(builder, node.name, value, (steps[2], steps[3]))
+
+
+def _mean(builder: Builder, node: fx.Node, values: Values) -> Value:
+    value = _value(values, node.args[0])
+    axes = _argument(node, 1, "dim")
+    if axes is None or sorted(int(axis) % 4 for axis in axes) != [2, 3] or len(value.shape) != 3:
+        raise Fault(f"call {node.name}: allowed: a mean over height and width")
+    pooled = average_to(builder, node.name, value, (1, 1))
+    return shapes.reshape(builder, f"{node.name}.flat", pooled, shape_of(node))
+
+
+def _adaptive_average(builder: Builder, node: fx.Node, values: Values) -> Value:
+    height, width = shape_of(node)[1:]
+    return average_to(builder, node.name, _value(values, node.args[0]), (height, width))
+
+
+def _max_pool(builder: Builder, node: fx.Node, values: Values) -> Value:
+    kernel = _argument(node, 1, "kernel_size")
+    numbers = (kernel, _argument(node, 2, "stride") or kernel, _argument(node, 3, "padding", 0))
+    settings = (*numbers, _argument(node, 4, "dilation", 1))
+    window = shapes.Window(*(shapes.pair(number) for number in settings))
+    value = _value(values, node.args[0])
+    return shapes.max_pool(builder, node.name, value, window, shape_of(node)[1:])
+
+
+def _keep(builder: Builder, node: fx.Node, values: Values) -> Value:
+    return replace(_value(values, node.args[0]))
+
+
+CALLS: dict[str, Lower] = {
+    "add": _add,
+    "iadd": _add,
+    "add_": _add,
+    "relu": _relu,
+    "relu_": _relu,
+    "cat": _concatenate,
+    "concat": _concatenate,
+    "flatten": _reshape,
+    "view": _reshape,
+    "reshape": _reshape,
+    "squeeze": _reshape,
+    "unsqueeze": _reshape,
+    "permute": _permute,
+    "transpose": _permute,
+    "pad": _pad,
+    "getitem": _getitem,
+    "mean": _mean,
+    "adaptive_avg_pool2d": _adaptive_average,
+    "max_pool2d": _max_pool,
+    "boolean_dispatch": _max_pool,
+    "dropout": _keep,
+    "contiguous": _keep,
+    "clone": _keep,
+}

@@ -1,0 +1,59 @@
+"""Trace a quantized network into the calls of its modules, and refuse what hides from a trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn.utils import parametrize
+
+from qcli.errors import ExportError
+from qcli.quantization import surgery
+
+
+class _Tracer(fx.Tracer):
+    """Leaves are torch's own modules, and what carries a quantizer."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        carries = any(hasattr(m, name) for name in (surgery.INPUT, surgery.OUTPUT))
+        is_quantized = carries or parametrize.is_parametrized(m)
+        return is_quantized or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace_network(model: nn.Module, image_shape: tuple[int, ...]) -> fx.Graph:
+    """Return the calls of a network in eval mode, with the shape of each result in `meta`.
+
+    Raises:
+        ExportError: Python control flow or a foreign hook stands in the way.
+    """
+    _refuse_hooks(model)
+    try:
+        graph = _Tracer().trace(model)
+    except Exception as error:
+        # Tracing runs the network's own Python on proxies: anything may come out of it.
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError([f"the network cannot be traced: {reason}"]) from None
+    module = fx.GraphModule(model, graph)
+    with torch.no_grad():
+        ShapeProp(module).propagate(torch.zeros(1, *image_shape))
+    return graph
+
+
+def _refuse_hooks(model: nn.Module) -> None:
+    faults = []
+    for name, module in model.named_modules():
+        hooks: list[Any] = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+        if any(getattr(hook, "__module__", "") != surgery.__name__ for hook in hooks):
+            faults.append(
+                f"module {name or 'of the whole network'}: a forward hook that is not qcli's; "
+                "make it a module of its own"
+            )
+    if faults:
+        raise ExportError(faults)
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """Return the shape of a call's result for one image."""
+    return tuple(node.meta["tensor_meta"].shape[1:])

@@ -1,0 +1,149 @@
+"""Turn a network in eval mode into an integer graph, or say by layer why it cannot be one.
+
+The walk carries real values as integers with an affine. Layers multiply the integers; norms,
+averages and sums change the affine; quantizers round it once and count boundaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from qcli.deployment.graph import Graph, Node, Tensor
+from qcli.deployment.lowering.builder import Builder, Fault
+from qcli.deployment.lowering.calls import CALLS, lower_call
+from qcli.deployment.lowering.dyadic import Reals
+from qcli.deployment.lowering.modules import lower_module
+from qcli.deployment.lowering.quantizers import lower_logits, lower_quantizer
+from qcli.deployment.lowering.trace import trace_network
+from qcli.deployment.lowering.value import Value
+from qcli.errors import ExportError
+from qcli.quantization.surgery import INPUT, OUTPUT
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How pixels 0 to 255 become what a network receives: pixel * factor + offset, in float32.
+
+    Args:
+        factor: float32 numbers as float64, [C].
+        offset: [C].
+    """
+
+    factor: Reals
+    offset: Reals
+
+
+def lower(
+    model: nn.Module, image_shape: tuple[int, int, int], pixels: Pixels, facts: Mapping[str, Any]
+) -> Graph:
+    """Lower a network to integers.
+
+    Args:
+        model: Quantized, in eval mode, on the CPU.
+        image_shape: (C, H, W).
+        pixels: Where the network's input comes from.
+        facts: What the graph should tell beside its nodes.
+
+    Raises:
+        ExportError: It does not lower: every fault, by layer.
+    """
+    walk = _Walk(model, image_shape, pixels)
+    with torch.no_grad():
+        walk.run(trace_network(model, image_shape))
+    if walk.builder.faults:
+        raise ExportError(walk.builder.faults)
+    return Graph(walk.builder.image, _reachable(walk.builder.nodes), facts)
+
+
+def _reachable(nodes: list[Node]) -> tuple[Node, ...]:
+    """Return the nodes that the last one needs."""
+    needed = {nodes[-1].name}
+    for node in reversed(nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return tuple(node for node in nodes if node.name in needed)
+
+
+class _Walk:
+    """One pass over a traced network; a node behind a fault has no value, and adds no fault."""
+
+    def __init__(self, model: nn.Module, image_shape: tuple[int, int, int], pixels: Pixels) -> None:
+        image = Tensor("image", image_shape, 0, 255)
+        self.builder = Builder(image)
+        self.modules = dict(model.named_modules())
+        factors = np.broadcast_to(pixels.factor, (image_shape[0],))[None].astype(np.float64)
+        offset = np.broadcast_to(pixels.offset, (image_shape[0],)).astype(np.float64)
+        self.image = Value((image,), factors, offset)
+        self.values: dict[fx.Node, Value | None] = {}
+
+    def run(self, graph: fx.Graph) -> None:
+        """Lower every call in order."""
+        self._refuse_shared(graph)
+        for node in graph.nodes:
+            try:
+                self.values[node] = self._lower(node)
+            except Fault as fault:
+                self.builder.faults.append(str(fault))
+                self.values[node] = None
+
+    def _refuse_shared(self, graph: fx.Graph) -> None:
+        """A quantizer that serves two places has no one tensor to be compared with."""
+        targets = [str(node.target) for node in graph.nodes if node.op == "call_module"]
+        for name in dict.fromkeys(targets):
+            carries = any(hasattr(self.modules[name], each) for each in (INPUT, OUTPUT))
+            if carries and targets.count(name) > 1:
+                self.builder.faults.append(
+                    f"module {name}: called {targets.count(name)} times with one quantizer; "
+                    "give each place a module of its own"
+                )
+
+    def _lower(self, node: fx.Node) -> Value | None:
+        match node.op:
+            case "placeholder":
+                return self.image
+            case "get_attr":
+                return None
+            case "output":
+                self._finish(node)
+                return None
+            case "call_module":
+                return self._call_module(node)
+        return self._call(node)
+
+    def _finish(self, node: fx.Node) -> None:
+        (result,) = node.args
+        if not isinstance(result, fx.Node):
+            raise Fault("the network returns more than its scores")
+        value = self.values[result]
+        if value is not None:
+            lower_logits(self.builder, value)
+
+    def _call_module(self, node: fx.Node) -> Value | None:
+        name, module = str(node.target), self.modules[str(node.target)]
+        value = self.values.get(node.all_input_nodes[0])
+        if len(node.all_input_nodes) > 1:
+            raise Fault(f"module {name} ({type(module).__name__}): more than one input")
+        if value is None:
+            return None
+        quantizer: Any = getattr(module, INPUT, None)
+        if quantizer is not None:
+            value = lower_quantizer(self.builder, f"{name}.input", quantizer, value)
+        value = lower_module(self.builder, name, module, value, node)
+        quantizer = getattr(module, OUTPUT, None)
+        if quantizer is not None:
+            value = lower_quantizer(self.builder, f"{name}.output", quantizer, value)
+        return value
+
+    def _call(self, node: fx.Node) -> Value | None:
+        if any(self.values.get(each) is None for each in node.all_input_nodes):
+            return None
+        name = str(getattr(node.target, "__name__", node.target))
+        if name not in CALLS:
+            raise Fault(f"call {node.name} ({name}): not an operation on integers")
+        return lower_call(self.builder, node, name, self.values)
