@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from qcli.quantization.quantizer import Quantizer as Quantizer
     from qcli.quantization.quantizer import TensorInfo as TensorInfo
     from qcli.quantization.surgery import bake as bake
+    from qcli.quantization.surgery import latents as latents
     from qcli.quantization.surgery import quantize as quantize
+    from qcli.quantization.surgery import quantizers as quantizers
     from qcli.recipe.schedule import Progress as Progress
     from qcli.recipe.schedule import Schedule as Schedule
     from qcli.recipe.value_space import VALUE_SPACE_SCHEMA as VALUE_SPACE_SCHEMA
@@ -87,7 +89,7 @@ _HOME = {
     "qcli.quantization.planes": ("Planes",),
     "qcli.quantization.planner": ("make_plan",),
     "qcli.quantization.quantizer": ("ParameterDefaults", "Quantizer", "TensorInfo"),
-    "qcli.quantization.surgery": ("bake", "quantize"),
+    "qcli.quantization.surgery": ("bake", "latents", "quantize", "quantizers"),
     "qcli.recipe.schedule": ("Progress", "Schedule"),
     "qcli.recipe.value_space": ("VALUE_SPACE_SCHEMA", "expand_value_space"),
     "qcli.training.revival": ("load_run",),

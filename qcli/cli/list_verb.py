@@ -30,7 +30,7 @@ KINDS = (*ENTRY_KINDS, "recipes", "experiments", "plugins")
 def command(
     kind: str | None, as_json: bool, plugins: tuple[str, ...], **filters: str | None
 ) -> None:
-    """List quantizers, architectures, datasets, exporters, recipes, experiments, plugins; or all."""
+    """List one kind: quantizers, architectures, datasets, exporters, recipes, ...; or all."""
     from qcli.reporting.console import print_data, say
 
     given = {key: value for key, value in filters.items() if value is not None}

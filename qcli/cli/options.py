@@ -19,11 +19,16 @@ def _layer_choice(ctx: click.Context, parameter: click.Parameter, value: str | N
     raise click.BadParameter(f'found "{value}", allowed: float, default, or a number of bits')
 
 
-def plugin_options(function: F) -> F:
-    """Add --plugin and --debug."""
-    function = click.option(
+def debug_option(function: F) -> F:
+    """Add --debug."""
+    return click.option(
         "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
     )(function)
+
+
+def plugin_options(function: F) -> F:
+    """Add --plugin and --debug."""
+    function = debug_option(function)
     return click.option(
         "--plugin",
         "plugins",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,6 +72,10 @@ class Process:
     index: int
     count: int
     device: torch.device
+
+
+# Turns uint8 [B, H, W, C] into what a batch holds.
+Normalize = Callable[[Tensor], Tensor]
 
 
 class Normalizer:
@@ -157,7 +161,7 @@ class ResidentEvaluation:
     """A test set that lives on the device as uint8."""
 
     def __init__(
-        self, split: ArraySplit, batch_size: int, normalizer: Normalizer, process: Process
+        self, split: ArraySplit, batch_size: int, normalizer: Normalize, process: Process
     ) -> None:
         self.num_images = len(split)
         share = torch.arange(process.index, self.num_images, process.count)

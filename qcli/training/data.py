@@ -17,6 +17,7 @@ from qcli.recipe.training import TrainingRecipe
 from qcli.training.augment import runs_on_device
 from qcli.training.batches import (
     EvaluationBatches,
+    Normalize,
     Normalizer,
     Process,
     ResidentEvaluation,
@@ -109,7 +110,18 @@ def make_evaluation(
     process: Process,
 ) -> EvaluationBatches:
     """Make the batches of one process of a set that is measured; arguments as for `make_data`."""
-    normalizer = _normalizer(splits, recipe, shape[0], process)
+    normalizer = make_normalizer(splits, recipe, shape[0], process)
+    return make_batches(split, recipe, shape, normalizer, process)
+
+
+def make_batches(
+    split: Split,
+    recipe: TrainingRecipe,
+    shape: tuple[int, ...],
+    normalizer: Normalize,
+    process: Process,
+) -> EvaluationBatches:
+    """Make batches as `make_evaluation` does, of what a function makes of uint8 [B, H, W, C]."""
     batch_size = recipe.evaluation_batch_size
     if isinstance(split, ArraySplit):
         return ResidentEvaluation(split, batch_size, normalizer, process)
@@ -132,7 +144,7 @@ def _make_training(
     shape: tuple[int, ...],
     process: Process,
 ) -> TrainingBatches:
-    normalizer = _normalizer(splits, recipe, shape[0], process)
+    normalizer = make_normalizer(splits, recipe, shape[0], process)
     division = Division(
         len(split), recipe.batch_size, recipe.accumulate, recipe.drop_last, process.count
     )
@@ -150,9 +162,10 @@ def _make_training(
     )
 
 
-def _normalizer(
+def make_normalizer(
     splits: Splits, recipe: TrainingRecipe, channels: int, process: Process
 ) -> Normalizer:
+    """Return what turns uint8 images into the network's input."""
     normalization = choose_normalization(recipe.normalize, splits, channels)
     return Normalizer(normalization, recipe.channels_last, process.device)
 

@@ -61,6 +61,7 @@ class RunFacts:
         options: What else the command line said.
         plan: Which quantizer each layer has.
         num_classes: Of the data set.
+        pixels: How an image becomes the network's input, as `describe_pixels` says it.
         accelerator: Its devices and processes.
     """
 
@@ -68,6 +69,7 @@ class RunFacts:
     options: SessionOptions
     plan: Plan
     num_classes: int
+    pixels: Mapping[str, Any]
     accelerator: Accelerator
 
 
@@ -99,6 +101,7 @@ class RunRecord:
                 "architecture": setting.architecture_name,
                 "dataset": setting.dataset.name if setting.dataset else None,
                 "num_classes": facts.num_classes,
+                "pixels": facts.pixels,
                 "data_root": str(options.data_root.resolve()) if options.data_root else None,
                 "recipes_sha256": self.run.recipes_hash(),
                 "init_from": str(options.init_from.resolve()) if options.init_from else None,

@@ -38,6 +38,7 @@ from qcli.training.interruption import Interruption
 from qcli.training.learner import make_learner
 from qcli.training.loop import Loop, Report
 from qcli.training.optimizer import find_spared
+from qcli.training.pixels import describe_pixels
 from qcli.training.position import Position
 from qcli.training.recalibration import share_buffers
 from qcli.training.record import (
@@ -103,7 +104,8 @@ def run_session(
     _limit_training(model, recipe, report)
     learner = make_learner(accelerator, model, recipe, teacher)
     run = _open_run(path, options, accelerator)
-    facts = RunFacts(setting, options, assembly.plan, splits.num_classes, accelerator)
+    pixels = describe_pixels(splits, recipe, setting.image_shape)
+    facts = RunFacts(setting, options, assembly.plan, splits.num_classes, pixels, accelerator)
     record = RunRecord(run, accelerator.is_main_process)
     try:
         with _lone_images_told(), Interruption() as interruption:

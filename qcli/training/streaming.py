@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from qcli.errors import DataError, RunError
 from qcli.training.batches import (
     MicroBatch,
-    Normalizer,
+    Normalize,
     Process,
     calibration_bounds,
 )
@@ -94,7 +94,7 @@ class _Loader:
         treatment: tuple[str, str],
         seed: int,
         workers: int | None,
-        normalizer: Normalizer,
+        normalizer: Normalize,
         process: Process,
     ) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -143,7 +143,7 @@ class StreamedTraining:
         split: Split,
         division: Division,
         transform: v2.Transform,
-        normalizer: Normalizer,
+        normalizer: Normalize,
         seed: int,
         workers: int | None,
         process: Process,
@@ -193,7 +193,7 @@ class StreamedEvaluation:
         split: Split,
         batch_size: int,
         transform: v2.Transform,
-        normalizer: Normalizer,
+        normalizer: Normalize,
         workers: int | None,
         process: Process,
     ) -> None:

@@ -71,7 +71,7 @@ def evaluation_transform(
     Raises:
         RecipeError: `resize` is so small that the crop would reach beyond the image.
     """
-    side = resize or _before_crop(size)
+    side = resized_side(size, resize)
     if side < max(size):
         raise RecipeError(
             [
@@ -82,6 +82,11 @@ def evaluation_transform(
     target = side if crop == "resize_center" else [side, side]
     resized = v2.Resize(target, v2.InterpolationMode(interpolation), antialias=True)
     return v2.Compose([v2.PILToTensor(), resized, v2.CenterCrop(list(size))])
+
+
+def resized_side(size: tuple[int, int], resize: int | None) -> int:
+    """Return the side that a test image gets before the crop; None: 8/7 of the longer side."""
+    return resize or _before_crop(size)
 
 
 def _before_crop(size: Sequence[int]) -> int:

@@ -11,15 +11,23 @@ from torch.nn.utils import parametrize
 
 from qcli.errors import ExportError
 from qcli.quantization import surgery
+from qcli.quantization.quantizer import Quantizer
 
 
 class _Tracer(fx.Tracer):
-    """Leaves are torch's own modules, and what carries a quantizer."""
+    """Leaves are torch's own modules, what has a quantized weight or no parts, and quantizers.
+
+    Of a module with parts that carries a quantizer, a block, the hook is traced as a call.
+    """
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        carries = any(hasattr(m, name) for name in (surgery.INPUT, surgery.OUTPUT))
-        is_quantized = carries or parametrize.is_parametrized(m)
-        return is_quantized or super().is_leaf_module(m, module_qualified_name)
+        if isinstance(m, Quantizer) or parametrize.is_parametrized(m):
+            return True
+        parts = {name for name, _ in m.named_children()}
+        carries = parts & {surgery.INPUT, surgery.OUTPUT}
+        if carries and parts == carries:
+            return True
+        return super().is_leaf_module(m, module_qualified_name)
 
 
 def trace_network(model: nn.Module, image_shape: tuple[int, ...]) -> fx.Graph:

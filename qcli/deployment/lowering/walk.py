@@ -23,6 +23,7 @@ from qcli.deployment.lowering.quantizers import lower_logits, lower_quantizer
 from qcli.deployment.lowering.trace import trace_network
 from qcli.deployment.lowering.value import Value
 from qcli.errors import ExportError
+from qcli.quantization.quantizer import Quantizer
 from qcli.quantization.surgery import INPUT, OUTPUT
 
 
@@ -131,6 +132,9 @@ class _Walk:
             raise Fault(f"module {name} ({type(module).__name__}): more than one input")
         if value is None:
             return None
+        if isinstance(module, Quantizer):
+            place = name.removesuffix("_quantizer")
+            return lower_quantizer(self.builder, place, module, value)
         quantizer: Any = getattr(module, INPUT, None)
         if quantizer is not None:
             value = lower_quantizer(self.builder, f"{name}.input", quantizer, value)

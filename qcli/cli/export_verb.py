@@ -1,0 +1,88 @@
+"""`qcli export`: write the network of a run in a form that other programs read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qcli.catalog.entries import ExporterEntry
+from qcli.catalog.load import load_catalog
+from qcli.cli.options import json_option, plugin_options
+
+SCALINGS = ("exact", "fixed16", "fixed32", "single-shift", "double-shift")
+
+
+@click.command("export")
+@click.argument("run", type=Path)
+@click.option(
+    "--format", "form", required=True, metavar="FORMAT", help="One of `qcli list exporters`."
+)
+@click.option("-o", "--output", type=Path, metavar="PATH", help="A new file or folder.")
+@click.option(
+    "--option",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the format; `qcli show FORMAT` lists them; may be repeated.",
+)
+@click.option(
+    "--scaling",
+    type=click.Choice(SCALINGS),
+    default="exact",
+    show_default=True,
+    help="How sums are scaled; all but exact are coarser, and differ from the reference.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Which epoch's weights.",
+)
+@click.option("-p", "--data-dir", type=Path, metavar="DIR", help="Where data sets lie.")
+@json_option
+@plugin_options
+def command(
+    run: Path,
+    form: str,
+    output: Path | None,
+    settings: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Write the network of a finished RUN in FORMAT, and say how large it is.
+
+    `qcli verify RUN` proves that all forms compute the same integers.
+    """
+    entry = load_catalog(options["plugins"]).exporter(form)
+    from qcli.deployment.preparation import prepare_run
+    from qcli.deployment.writing import parse_options, require_free, size_of, write_form
+    from qcli.reporting.console import print_data
+    from qcli.reporting.deployment import print_sizes, sizes_to_json
+
+    chosen = parse_options(entry, settings)
+    path = output or _default_path(run, entry)
+    require_free(path)
+    prepared = prepare_run(run, integers=entry.needs_integers, **_lowering(entry, options))
+    write_form(entry, prepared.deployment, path, chosen)
+    if as_json:
+        print_data(json.dumps(sizes_to_json(prepared.deployment, path, size_of(path)), indent=2))
+        return
+    print_sizes(prepared.deployment, path, size_of(path))
+
+
+def _default_path(run: Path, entry: ExporterEntry) -> Path:
+    return Path(f"{run.resolve().name}-{entry.name}{entry.suffix}")
+
+
+def _lowering(entry: ExporterEntry, options: dict[str, Any]) -> dict[str, Any]:
+    if options["scaling"] != "exact" and not entry.needs_integers:
+        from qcli.errors import UsageError
+
+        raise UsageError(
+            f"--scaling {options['scaling']} has no effect: {entry.name} is no form of integers"
+        )
+    return options

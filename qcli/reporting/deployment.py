@@ -1,0 +1,110 @@
+"""What export and verify tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qcli.deployment.sizes import count_sizes
+from qcli.reporting.console import format_bytes, make_console, percent, print_data
+from qcli.reporting.tables import print_table
+
+if TYPE_CHECKING:
+    from qcli.deployment.comparison import Agreement
+    from qcli.deployment.deployment import Deployment
+    from qcli.deployment.graph import Graph
+    from qcli.deployment.verification import Verdict, Verification
+
+
+def sizes_to_json(deployment: Deployment, path: Path, size: int) -> Mapping[str, Any]:
+    """Return the size of an exported form, and of its layers where it has integers."""
+    layers = count_sizes(deployment.graph) if deployment.graph else []
+    return {
+        "schema_version": 1,
+        "path": str(path),
+        "bytes": size,
+        "layers": [
+            {
+                "layer": each.name,
+                "weights": each.weights,
+                "float_bytes": each.float_bytes,
+                "packed_bytes": each.packed_bytes,
+                "side_bytes": each.side_bytes,
+            }
+            for each in layers
+        ],
+    }
+
+
+def print_sizes(deployment: Deployment, path: Path, size: int) -> None:
+    """Print the size of each layer packed against float, and in total."""
+    console = make_console(stderr=False)
+    if deployment.graph:
+        layers = count_sizes(deployment.graph)
+        columns = ("layer", "weights", "float", "packed", "scales, thresholds")
+        rows = [
+            (
+                each.name,
+                f"{each.weights:,}",
+                format_bytes(each.float_bytes),
+                format_bytes(each.packed_bytes),
+                format_bytes(each.side_bytes),
+            )
+            for each in layers
+        ]
+        print_table(columns, rows)
+        floating = sum(each.float_bytes for each in layers)
+        packed = sum(each.packed_bytes for each in layers)
+        side = sum(each.side_bytes for each in layers)
+        console.print(
+            f"weights: {format_bytes(packed)} packed ({packed / 1e6:.3f} MB) instead of "
+            f"{format_bytes(floating)} as float32; with scales and thresholds "
+            f"{format_bytes(packed + side)} ({(packed + side) / 1e6:.3f} MB)",
+            markup=False,
+        )
+    console.print(f"wrote {path}, {format_bytes(size)}", markup=False, soft_wrap=True)
+
+
+def print_verification(verification: Verification, graph: Graph) -> None:
+    """Print a row for every form: exact or where it differs first, and its accuracy."""
+    images = max(1, verification.images)
+    floating = verification.floating
+    local = max(floating.rates.values(), default=0.0)
+    rows = [
+        ("reference", "", "", percent(verification.reference.right / images)),
+        (
+            "float32, fake-quantized",
+            f"local mismatch at most {local:.1e}",
+            percent(floating.argmax / images),
+            percent(floating.right / images),
+        ),
+        *(_verdict_row(verdict, graph) for verdict in verification.verdicts),
+    ]
+    print_table(("form", "integers", "same class", "top-1"), rows)
+    print_data(f"{verification.images} test images, {len(graph.observed)} tensors compared")
+
+
+def _verdict_row(verdict: Verdict, graph: Graph) -> tuple[str, str, str, str]:
+    if verdict.agreement is None:
+        return (verdict.artifact.label, f"skipped: {verdict.skipped}", "", "")
+    agreement = verdict.agreement
+    images = agreement.images
+    return (
+        verdict.artifact.label,
+        "equal" if agreement.is_exact else _tell_divergence(agreement, graph),
+        percent(agreement.argmax / images),
+        percent(agreement.right / images),
+    )
+
+
+def _tell_divergence(agreement: Agreement, graph: Graph) -> str:
+    from qcli.deployment.comparison import find_layers
+
+    first = agreement.first_divergence
+    assert first is not None
+    layers = ", ".join(find_layers(graph, first)) or "no layer"
+    return (
+        f"differ first in {first} (layer {layers}): "
+        f"{agreement.wrong[first]:,} of {agreement.compared[first]:,}"
+    )
