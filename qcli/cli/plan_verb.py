@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 @click.command("plan")
 @recipe_options
+@click.option(
+    "--target",
+    type=click.Choice(["integer"]),
+    help="Say whether the network can be exported as integers; exit with 2 where it cannot.",
+)
 @json_option
 @plugin_options
-def command(as_json: bool, plugins: tuple[str, ...], **options: Any) -> None:
+def command(as_json: bool, target: str | None, plugins: tuple[str, ...], **options: Any) -> None:
     """Print the layers of a network with their quantizers, and what they cost.
 
     Needs no data: without -d the network's own image size and number of classes are used.
@@ -34,10 +39,24 @@ def command(as_json: bool, plugins: tuple[str, ...], **options: Any) -> None:
         from qcli.reporting.console import print_data
 
         print_data(json.dumps(plan_to_json(plan), indent=2))
-        return
-    from qcli.reporting.tables import print_plan
+    else:
+        from qcli.reporting.tables import print_plan
 
-    print_plan(plan)
+        print_plan(plan)
+    if target:
+        _require_integers(setting, catalog)
+
+
+def _require_integers(setting: Setting, catalog: Catalog) -> None:
+    """Lower the untrained network: what stands in the way is no matter of its weights."""
+    from qcli.deployment.rehearsal import find_obstacles
+    from qcli.errors import ExportError
+    from qcli.reporting.console import say
+
+    obstacles = find_obstacles(setting, catalog)
+    if obstacles:
+        raise ExportError(obstacles)
+    say("the network can be exported as integers")
 
 
 def plan_without_weights(setting: Setting, catalog: Catalog) -> Plan:

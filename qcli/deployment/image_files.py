@@ -2,8 +2,9 @@
 
 `facts["image"]` of the graph says how test images were made: {"resize": [height, width], the
 length of the shorter side, or null; "crop": [height, width] of the middle, or null;
-"interpolation": "bilinear" or "bicubic"; "channels": 1 or 3}. Without it, images must have the
-network's size. Pillow rounds as it resizes: a gray level may differ by one from torchvision's.
+"interpolation": "bilinear" or "bicubic"; "channels": 1 or 3, those of the files}. Without it,
+images must have the network's size. Pillow and torchvision round differently where they resize: a
+pixel may differ by one.
 """
 
 from __future__ import annotations
@@ -87,12 +88,13 @@ def _read_array(path: Path) -> Pixels:
 
 def _read_image(path: Path, graph: Graph) -> Pixels:
     rule = graph.facts.get("image") or {}
-    channels = rule.get("channels", graph.image.shape[0])
+    channels = graph.image.shape[0]
     if channels not in _MODES:
         raise DataError(f"{path}: the network takes {channels} channels; give it a .npy file")
+    told = _MODES[rule.get("channels", channels)]
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            fitted = _fit(_scale_down(image).convert(_MODES[channels]), rule)
+            fitted = _fit(_scale_down(image).convert(told), rule).convert(_MODES[channels])
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except OSError as error:

@@ -44,7 +44,8 @@ def pack_graph(graph: Graph) -> bytes:
 
     document, arrays = store_graph(graph)
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, "sha256": _BLANK, **document}
-    content = save(arrays, {_KEY: json.dumps(header, default=operator.index)})
+    text = json.dumps(header, default=operator.index, separators=(",", ":"))
+    content = save(arrays, {_KEY: text})
     return content.replace(_BLANK.encode(), _digest(content).encode(), 1)
 
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 
 from qcli.deployment.deployment import Deployment
 from qcli.deployment.lowering.walk import Pixels, lower
@@ -133,21 +131,3 @@ def _facts(revival: Revival, pixels: Mapping[str, Any]) -> Mapping[str, Any]:
         "image": pixels["image"],
         "classes": pixels["classes"],
     }
-
-
-def find_obstacles(model: nn.Module, image_shape: Sequence[int], normalized: bool) -> list[str]:
-    """Say what keeps an untrained network from being integers.
-
-    Args:
-        model: Quantized and calibrated, in eval mode.
-        image_shape: (C, H, W).
-        normalized: Whether images get an offset.
-    """
-    half = np.array([0.5])
-    pixels = Pixels(np.array([1 / 255]), -half if normalized else np.zeros(1))
-    channels, height, width = image_shape
-    try:
-        lower(model, (channels, height, width), pixels, {})
-    except ExportError as error:
-        return list(error.faults)
-    return []

@@ -77,7 +77,7 @@ def plan_setting(
 
 
 def assemble(
-    setting: Setting, catalog: Catalog, num_classes: int, init_from: Path | None = None
+    setting: Setting, catalog: Catalog, num_classes: int | None, init_from: Path | None = None
 ) -> Assembly:
     """Build, load, plan and quantize a network.
 
@@ -87,7 +87,7 @@ def assemble(
     Args:
         setting: What to build.
         catalog: Where plugins are found.
-        num_classes: Of the data set.
+        num_classes: Of the data set; None: those that the setting tells.
         init_from: A run directory or a weights file; None: from scratch.
     """
     model = build_float_model(setting, num_classes)

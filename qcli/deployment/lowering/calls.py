@@ -12,7 +12,7 @@ from torch import fx
 from qcli.deployment.lowering import shapes
 from qcli.deployment.lowering.builder import Builder, Fault
 from qcli.deployment.lowering.modules import average_to
-from qcli.deployment.lowering.trace import shape_of
+from qcli.deployment.lowering.trace import place_of, shape_of
 from qcli.deployment.lowering.value import Activation, Value, add_values
 
 Values = Mapping[fx.Node, Value | None]
@@ -43,18 +43,20 @@ def _argument(node: fx.Node, position: int, name: str, default: Any = None) -> A
 
 def _add(builder: Builder, node: fx.Node, values: Values) -> Value:
     if node.kwargs:
-        raise Fault(f"call {node.name}: a sum with {', '.join(node.kwargs)}")
+        raise Fault(f"call {place_of(node)}: a sum with {', '.join(node.kwargs)}")
     numbers = [each for each in node.args if not isinstance(each, fx.Node)]
     summands = [_value(values, each) for each in node.args if isinstance(each, fx.Node)]
     if any(value.activations for value in summands):
         raise Fault(
-            f"call {node.name}: adds an activation that is not quantized (a float shortcut); "
+            f"call {place_of(node)}: adds an activation that is not quantized (a float shortcut); "
             "quantize its output"
         )
     if numbers:
         return summands[0].scale(np.array(1.0), np.array(float(numbers[0])))  # type: ignore[arg-type]
     if summands[0].shape != summands[1].shape:
-        raise Fault(f"call {node.name}: adds shapes {summands[0].shape} and {summands[1].shape}")
+        raise Fault(
+            f"call {place_of(node)}: adds shapes {summands[0].shape} and {summands[1].shape}"
+        )
     return add_values(*summands)
 
 
@@ -65,12 +67,12 @@ def _relu(builder: Builder, node: fx.Node, values: Values) -> Value:
 def _concatenate(builder: Builder, node: fx.Node, values: Values) -> Value:
     parts: Any = node.args[0]
     if _argument(node, 1, "dim", 0) != 1:
-        raise Fault(f"call {node.name}: joins along another axis than the channels")
-    return shapes.concatenate(builder, node.name, [_value(values, each) for each in parts])
+        raise Fault(f"call {place_of(node)}: joins along another axis than the channels")
+    return shapes.concatenate(builder, place_of(node), [_value(values, each) for each in parts])
 
 
 def _reshape(builder: Builder, node: fx.Node, values: Values) -> Value:
-    return shapes.reshape(builder, node.name, _value(values, node.args[0]), shape_of(node))
+    return shapes.reshape(builder, place_of(node), _value(values, node.args[0]), shape_of(node))
 
 
 def _permute(builder: Builder, node: fx.Node, values: Values) -> Value:
@@ -84,8 +86,8 @@ def _permute(builder: Builder, node: fx.Node, values: Values) -> Value:
         given: Any = node.args[1] if isinstance(node.args[1], tuple | list) else node.args[1:]
         order = [int(axis) % len(order) for axis in given]
     if order[0] != 0:
-        raise Fault(f"call {node.name}: moves the axis of images")
-    return shapes.transpose(builder, node.name, value, tuple(axis - 1 for axis in order[1:]))
+        raise Fault(f"call {place_of(node)}: moves the axis of images")
+    return shapes.transpose(builder, place_of(node), value, tuple(axis - 1 for axis in order[1:]))
 
 
 def value_shape(node: fx.Node, values: Values) -> tuple[int, ...]:
@@ -97,11 +99,11 @@ def _pad(builder: Builder, node: fx.Node, values: Values) -> Value:
     value, flat = _value(values, node.args[0]), list(_argument(node, 1, "pad"))
     mode, fill = _argument(node, 2, "mode", "constant"), _argument(node, 3, "value", None)
     if mode != "constant" or fill not in (None, 0):
-        raise Fault(f"call {node.name}: allowed: a border of 0")
+        raise Fault(f"call {place_of(node)}: allowed: a border of 0")
     pairs = [(int(a), int(b)) for a, b in zip(flat[::2], flat[1::2], strict=True)]
     missing = len(value.shape) - len(pairs)
     pads = ((0, 0),) * missing + tuple(reversed(pairs))
-    return shapes.pad_zeros(builder, node.name, value, pads)
+    return shapes.pad_zeros(builder, place_of(node), value, pads)
 
 
 def _getitem(builder: Builder, node: fx.Node, values: Values) -> Value:
@@ -112,27 +114,29 @@ def _getitem(builder: Builder, node: fx.Node, values: Values) -> Value:
         plain = isinstance(each, slice) and each.start in (None, 0) and each.stop is None
         if not plain:
             raise Fault(
-                f"call {node.name}: allowed of indices: every n-th pixel, x[:, :, ::n, ::n]"
+                f"call {place_of(node)}: allowed of indices: every n-th pixel, x[:, :, ::n, ::n]"
             )
         steps.append(each.step or 1)
     if any(step != 1 for step in steps[:2]) or len(steps) != 4:
-        raise Fault(f"call {node.name}: allowed of indices: every n-th pixel, x[:, :, ::n, ::n]")
+        raise Fault(
+            f"call {place_of(node)}: allowed of indices: every n-th pixel, x[:, :, ::n, ::n]"
+        )
     value = _value(values, node.args[0])
-    return shapes.subsample(builder, node.name, value, (steps[2], steps[3]))
+    return shapes.subsample(builder, place_of(node), value, (steps[2], steps[3]))
 
 
 def _mean(builder: Builder, node: fx.Node, values: Values) -> Value:
     value = _value(values, node.args[0])
     axes = _argument(node, 1, "dim")
     if axes is None or sorted(int(axis) % 4 for axis in axes) != [2, 3] or len(value.shape) != 3:
-        raise Fault(f"call {node.name}: allowed: a mean over height and width")
-    pooled = average_to(builder, node.name, value, (1, 1))
-    return shapes.reshape(builder, f"{node.name}.flat", pooled, shape_of(node))
+        raise Fault(f"call {place_of(node)}: allowed: a mean over height and width")
+    pooled = average_to(builder, place_of(node), value, (1, 1))
+    return shapes.reshape(builder, f"{place_of(node)}.flat", pooled, shape_of(node))
 
 
 def _adaptive_average(builder: Builder, node: fx.Node, values: Values) -> Value:
     height, width = shape_of(node)[1:]
-    return average_to(builder, node.name, _value(values, node.args[0]), (height, width))
+    return average_to(builder, place_of(node), _value(values, node.args[0]), (height, width))
 
 
 def _max_pool(builder: Builder, node: fx.Node, values: Values) -> Value:
@@ -141,7 +145,7 @@ def _max_pool(builder: Builder, node: fx.Node, values: Values) -> Value:
     settings = (*numbers, _argument(node, 4, "dilation", 1))
     window = shapes.Window(*(shapes.pair(number) for number in settings))
     value = _value(values, node.args[0])
-    return shapes.max_pool(builder, node.name, value, window, shape_of(node)[1:])
+    return shapes.max_pool(builder, place_of(node), value, window, shape_of(node)[1:])
 
 
 def _keep(builder: Builder, node: fx.Node, values: Values) -> Value:

@@ -62,6 +62,13 @@ def _refuse_hooks(model: nn.Module) -> None:
         raise ExportError(faults)
 
 
+def place_of(node: fx.Node) -> str:
+    """Return where in the network a function is called, for people and for names of tensors."""
+    stack: Any = node.meta.get("nn_module_stack") or {}
+    inside = str(next(reversed(stack), ""))
+    return f"{inside}.{node.name}" if inside else node.name
+
+
 def shape_of(node: fx.Node) -> tuple[int, ...]:
     """Return the shape of a call's result for one image."""
     return tuple(node.meta["tensor_meta"].shape[1:])

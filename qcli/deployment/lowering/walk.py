@@ -20,11 +20,14 @@ from qcli.deployment.lowering.calls import CALLS, lower_call
 from qcli.deployment.lowering.dyadic import Reals
 from qcli.deployment.lowering.modules import lower_module
 from qcli.deployment.lowering.quantizers import lower_logits, lower_quantizer
-from qcli.deployment.lowering.trace import trace_network
-from qcli.deployment.lowering.value import Value
+from qcli.deployment.lowering.trace import place_of, shape_of, trace_network
+from qcli.deployment.lowering.value import Value, single
 from qcli.errors import ExportError
 from qcli.quantization.quantizer import Quantizer
 from qcli.quantization.surgery import INPUT, OUTPUT
+
+
+ADVICE = "recipes whose names end with -integer quantize all that integers need: qcli list recipes"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def lower(
     with torch.no_grad():
         walk.run(trace_network(model, image_shape))
     if walk.builder.faults:
-        raise ExportError(walk.builder.faults)
+        raise ExportError([*walk.builder.faults, ADVICE])
     return Graph(walk.builder.image, _reachable(walk.builder.nodes), facts)
 
 
@@ -72,7 +75,7 @@ def _reachable(nodes: list[Node]) -> tuple[Node, ...]:
 
 
 class _Walk:
-    """One pass over a traced network; a node behind a fault has no value, and adds no fault."""
+    """One pass over a traced network; behind a fault it goes on as if whole numbers came out."""
 
     def __init__(self, model: nn.Module, image_shape: tuple[int, int, int], pixels: Pixels) -> None:
         image = Tensor("image", image_shape, 0, 255)
@@ -91,7 +94,7 @@ class _Walk:
                 self.values[node] = self._lower(node)
             except Fault as fault:
                 self.builder.faults.append(str(fault))
-                self.values[node] = None
+                self.values[node] = _pretend(node)
 
     def _refuse_shared(self, graph: fx.Graph) -> None:
         """A quantizer that serves two places has no one tensor to be compared with."""
@@ -149,5 +152,12 @@ class _Walk:
             return None
         name = str(getattr(node.target, "__name__", node.target))
         if name not in CALLS:
-            raise Fault(f"call {node.name} ({name}): not an operation on integers")
+            raise Fault(f"call {place_of(node)} ({name}): not an operation on integers")
         return lower_call(self.builder, node, name, self.values)
+
+
+def _pretend(node: fx.Node) -> Value | None:
+    """Return whole numbers of the shape that a call has, so that faults behind it are found."""
+    if "tensor_meta" not in node.meta or node.op == "output":
+        return None
+    return single(Tensor(node.name, shape_of(node), 0, 1), 1.0)
