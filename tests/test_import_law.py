@@ -22,7 +22,7 @@ LEVELS = {
     "qcli.catalog": (1, {"jsonschema", "pluggy"}),
     "qcli.quantization": (2, {"torch"}),
     "qcli.training": (3, {"torch", "torchvision", "accelerate", "safetensors", "filelock", "PIL"}),
-    "qcli.deployment": (3, {"torch", "numpy", "safetensors"}),
+    "qcli.deployment": (3, {"torch", "numpy", "safetensors", "PIL"}),
     "qcli.campaign": (3, {"torch", "accelerate", "filelock", "submitit"}),
     "qcli.testing": (3, {"torch", "jsonschema", "PIL"}),
     "qcli.reporting": (3, {"rich", "matplotlib"}),

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from qcli.catalog.entries import ExporterEntry
+from qcli.catalog.given_options import parse_options
 from qcli.catalog.load import load_catalog
 from qcli.cli.options import json_option, plugin_options
 
@@ -59,7 +60,7 @@ def command(
     """
     entry = load_catalog(options["plugins"]).exporter(form)
     from qcli.deployment.preparation import prepare_run
-    from qcli.deployment.writing import parse_options, require_free, size_of, write_form
+    from qcli.deployment.writing import require_free, size_of, write_form
     from qcli.reporting.console import print_data
     from qcli.reporting.deployment import print_sizes, sizes_to_json
 

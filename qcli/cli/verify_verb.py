@@ -144,7 +144,8 @@ def _write(
         label = " ".join([name, *(str(value) for value in options.values())])
         path = folder / f"{label.replace(' ', '-')}{entry.suffix}"
         write_form(entry, deployment, path, options)
-        written.append(Artifact(entry, path, label))
+        told = label if scaling == "exact" else f"{label}, {scaling} (lossy)"
+        written.append(Artifact(entry, path, told))
     return written
 
 

@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from jsonschema import Draft202012Validator
 
 from qcli.catalog.building import build_entry
 from qcli.catalog.entries import ExporterEntry
 from qcli.deployment.deployment import Deployment
-from qcli.errors import RunError, UsageError, suggest
-
-
-def parse_options(entry: ExporterEntry, texts: Sequence[str]) -> dict[str, Any]:
-    """Read NAME=VALUE options of an exporter; values are JSON, or words.
-
-    Raises:
-        UsageError: The exporter has no such option, or it does not take that value.
-    """
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or name not in entry.options:
-            known = ", ".join(entry.options) or "none"
-            raise UsageError(
-                f"--option {text}: {entry.name} has no option {name!r}"
-                f"{suggest(name, entry.options)}; it has: {known}"
-            )
-        found[name] = _read(value)
-        _check(entry, name, found[name])
-    return found
-
-
-def _read(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
-
-
-def _check(entry: ExporterEntry, name: str, value: Any) -> None:
-    for error in Draft202012Validator(entry.options[name]).iter_errors(value):
-        raise UsageError(f"--option {name}: {error.message}")
+from qcli.errors import RunError, UsageError
 
 
 def write_form(

@@ -183,6 +183,11 @@ class Quantizer(nn.Module):
         return {}
 
     @property
+    def scales_output(self) -> bool:
+        """Whether `scale_output` changes anything."""
+        return type(self).scale_output is not Quantizer.scale_output
+
+    @property
     def quantizes(self) -> bool:
         """Whether there is a codebook; without one, values are float."""
         return self.codebook().numel() > 0

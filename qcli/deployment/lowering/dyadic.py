@@ -6,6 +6,7 @@ Source: the exact form of integer requantization; a multiplier keeps 31 bits in 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,12 @@ Reals = NDArray[np.float64]
 # A boundary of this size is never reached, its negative always: |t| stays below it.
 FAR = 1 << 62
 MULTIPLIER_BITS = 31
+
+
+def read_numbers(tensor: Any) -> Reals:
+    """Return a tensor's numbers as they are, in float64."""
+    numbers: Reals = tensor.detach().cpu().double().numpy()
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -109,8 +116,8 @@ def scale_boundaries(midpoints: Reals, inclusive: NDArray[np.bool_], shift: Inte
     """
     scaled = np.ldexp(midpoints, shift[:, None])
     bounded = np.clip(scaled, -float(FAR), float(FAR))
-    reached = np.where(inclusive, np.ceil(bounded), np.floor(bounded) + 1)
+    whole = np.where(inclusive, np.ceil(bounded), np.floor(bounded))
     inside = np.abs(bounded) < FAR
-    # Beyond the range int64 has no room for the float that would be next.
-    safe = np.where(inside, reached, 0).astype(np.int64)
+    # The next integer is taken in int64: above 2^53 a float64 has no room for it.
+    safe = np.where(inside, whole, 0).astype(np.int64) + ~inclusive
     return np.where(inside, safe, np.where(bounded > 0, FAR, -FAR))

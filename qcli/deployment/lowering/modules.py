@@ -10,7 +10,9 @@ from torch import fx, nn
 
 from qcli.deployment.lowering import shapes
 from qcli.deployment.lowering.builder import Builder, Fault
-from qcli.deployment.lowering.layers import LAYERS, NORMS, lower_layer, lower_norm
+from qcli.deployment.lowering.dyadic import read_numbers
+from qcli.deployment.lowering.layers import LAYERS, lower_layer
+from qcli.deployment.lowering.norms import NORMS, lower_norm
 from qcli.deployment.lowering.trace import shape_of
 from qcli.deployment.lowering.value import Activation, Value
 
@@ -55,7 +57,7 @@ def _activate(builder: Builder, name: str, module: Any, value: Value, node: fx.N
             return value.activate(Activation(0))
     slope = np.array(module.negative_slope) if isinstance(module, nn.LeakyReLU) else None
     if slope is None:
-        slope = module.weight.detach().cpu().double().numpy()
+        slope = read_numbers(module.weight)
     if (slope <= 0).any():
         raise Fault(f"module {name}: a slope that is not above 0 is no rising function")
     channels = np.broadcast_to(slope, (value.shape[0],)).astype(np.float64)

@@ -16,7 +16,7 @@ WIDEST_LOGIT = (1 << 62) - 1
 
 def lower_quantizer(builder: Builder, name: str, quantizer: Quantizer, value: Value) -> Value:
     """Quantize a value: its codes are counted, and become integers times steps."""
-    if type(quantizer).scale_output is not Quantizer.scale_output:
+    if quantizer.scales_output:
         raise Fault(
             f"{name}: {type(quantizer).__name__} scales the layer's output by its input, pixel by "
             "pixel; turn that scale off"

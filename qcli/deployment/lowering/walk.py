@@ -26,7 +26,6 @@ from qcli.errors import ExportError
 from qcli.quantization.quantizer import Quantizer
 from qcli.quantization.surgery import INPUT, OUTPUT
 
-
 ADVICE = "recipes whose names end with -integer quantize all that integers need: qcli list recipes"
 
 
