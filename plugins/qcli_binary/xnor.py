@@ -114,6 +114,11 @@ class XNOR(Quantizer):
         axes = [axis for axis in range(latent.dim()) if axis != self.info.channel_axis]
         self.magnitude.copy_(latent.float().abs().mean(axes, keepdim=True))
 
+    @property
+    def scales_output(self) -> bool:
+        """Whether the mean magnitude of the inputs is asked for."""
+        return self.input_scale
+
     def scale_output(self, layer: nn.Module, output: Tensor) -> Tensor:
         """Multiply by the mean magnitude of the inputs of each output."""
         received, self.received = self.received, None

@@ -55,6 +55,14 @@ def _onnx_qdq() -> ExporterEntry:
         source="ONNX opset 21 (INT4), opset 25 (INT2)",
         suffix=".onnx",
         build="qcli_exporters.onnx_qdq:write_onnx_qdq",
+        options={
+            "int2": {
+                "description": "Store integers of 2 bits as such, which needs opset 25; else as "
+                "INT4.",
+                "type": "boolean",
+                "default": False,
+            }
+        },
         needs_integers=False,
     )
 

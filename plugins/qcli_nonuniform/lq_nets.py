@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcli import Quantizer, TensorInfo, all_reduce_sum, straight_through
+from qcli import Planes, Quantizer, TensorInfo, all_reduce_sum, straight_through
 from qcli_nonuniform.basis import even_basis, make_patterns, solve_basis, thin_out
 
 # Half of all normal numbers are smaller in magnitude.
@@ -95,6 +95,10 @@ class LQNets(Quantizer):
         """Return the levels, ascending: [K], or [O, K] for weights."""
         return self.levels
 
+    def planes(self) -> Planes:
+        """Return a plane for each basis value; channels order their patterns by their sums."""
+        return Planes(self.basis.double(), self._sorted_patterns().int())
+
     def codes(self, latent: Tensor) -> Tensor:
         """Return how many boundaries a value exceeds: 0 for the lowest level."""
         x = latent.float()
@@ -120,6 +124,10 @@ class LQNets(Quantizer):
     def _sums(self) -> Tensor:
         """Return the level of every pattern: float64 [K], or [O, K]."""
         return (self.basis.double().unsqueeze(-2) * self.patterns).sum(-1) + 0.0
+
+    def _sorted_patterns(self) -> Tensor:
+        """Return the pattern of every code: float64 [K, bits], or [O, K, bits]."""
+        return self.patterns[torch.argsort(self._sums(), stable=True)]
 
     def _gather(self, tally: Tensor) -> None:
         """Add what inputs had; a weight is the same in every micro-batch, and counts once."""
@@ -148,7 +156,7 @@ class LQNets(Quantizer):
 
     def _fit(self, tally: Tensor) -> Tensor:
         """Return v*: float64 [bits], or [O, bits]."""
-        rows = self.patterns[torch.argsort(self._sums(), stable=True)]
+        rows = self._sorted_patterns()
         return solve_basis(rows, tally[0], tally[1], self.basis.double(), self.ridge)
 
 

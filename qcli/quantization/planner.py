@@ -242,8 +242,7 @@ class _Planner:
         module = self.modules[name]
         own = slots.get(name, {})
         weight: Any = getattr(module, "weight", None) if isinstance(module, QUANTIZABLE) else None
-        producer = slots.get(self.survey.producers.get(name, ""), {}).get("output")
-        feeding = own.get("input") or producer
+        feeding = own.get("input") or self._feeding(name, slots)
         return LayerPlan(
             layer=name,
             type=type(module).__name__,
@@ -254,6 +253,14 @@ class _Planner:
             macs=self.survey.visit(name).macs,
             input_bits=feeding.bits if feeding else FLOAT_BITS,
         )
+
+    def _feeding(
+        self, name: str, slots: Mapping[str, Mapping[str, SlotPlan | None]]
+    ) -> SlotPlan | None:
+        """Return the last quantizer that a layer's input has passed, of a module or of a block."""
+        before = (self.survey.producers.get(name, ""), *self.survey.visit(name).sources)
+        passed = [slots.get(each, {}).get("output") for each in before]
+        return next((slot for slot in reversed(passed) if slot), None)
 
 
 def _matches(rule: Rule, name: str, module: nn.Module) -> bool:

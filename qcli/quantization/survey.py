@@ -40,6 +40,7 @@ class Visit:
         input_shape: Of one sample.
         output_shape: Of one sample.
         order: Its place among the modules, by first call.
+        sources: The modules that returned what it receives, a block after the last of its parts.
     """
 
     calls: int = 0
@@ -47,6 +48,7 @@ class Visit:
     input_shape: tuple[int, ...] = ()
     output_shape: tuple[int, ...] = ()
     order: int = -1
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,10 @@ def survey_model(model: nn.Module, image_shape: tuple[int, ...]) -> Survey:
 
 def _visits(model: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Visit]:
     visits: dict[str, Visit] = {}
+    # By identity of a tensor: itself, which must not be freed, and who returned it.
+    returned: dict[int, tuple[Tensor, list[str]]] = {}
     hooks = [
-        module.register_forward_hook(_recorder(visits, name))
+        module.register_forward_hook(_recorder(visits, returned, name))
         for name, module in model.named_modules()
         if name
     ]
@@ -123,7 +127,9 @@ def _visits(model: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Visit]:
     return visits
 
 
-def _recorder(visits: dict[str, Visit], name: str) -> Any:
+def _recorder(
+    visits: dict[str, Visit], returned: dict[int, tuple[Tensor, list[str]]], name: str
+) -> Any:
     def record(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         visit = visits.setdefault(name, Visit(order=len(visits)))
         visit.calls += 1
@@ -132,6 +138,8 @@ def _recorder(visits: dict[str, Visit], name: str) -> Any:
         visit.macs += _macs(module, args[0], output)
         visit.input_shape = tuple(args[0].shape[1:])
         visit.output_shape = tuple(output.shape[1:])
+        visit.sources = tuple(returned.get(id(args[0]), (None, ()))[1])
+        returned.setdefault(id(output), (output, []))[1].append(name)
 
     return record
 

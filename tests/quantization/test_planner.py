@@ -155,6 +155,12 @@ def test_rule_that_matches_nothing_is_refused_with_the_layers(plan_of, rule) -> 
     assert "conv1, depthwise, pointwise, fc" in fault
 
 
+def test_optional_rule_may_match_nothing(plan_of) -> None:
+    absent = {"type": "InvertedResidual", "optional": True, "output": LSQ8}
+    plan = plan_of(default={"weight": LSQ4}, layers=[absent])
+    assert not any(bits_of(plan, "output").values())
+
+
 def test_output_rule_reaches_any_module(plan_of) -> None:
     plan = plan_of(layers=[{"match": "pool", "output": LSQ8}], default={"weight": LSQ4})
     assert bits_of(plan, "output")["pool"] == 8

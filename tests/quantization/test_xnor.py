@@ -53,6 +53,11 @@ def close(actual: Tensor, expected) -> bool:
     return actual.shape == expected.shape and torch.allclose(actual, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_scales_outputs_where_it_is_asked_to(asked: bool) -> None:
+    assert make("input", (2, 3, 3), input_scale=asked).scales_output is asked
+
+
 def test_weight_vectors() -> None:
     quantizer = make_weight()
     assert close(quantizer.magnitude.flatten(), [0.45, 0.6666667])

@@ -1,0 +1,5 @@
+static void step_$number($parameters)
+{
+    $clear
+$copies
+}

@@ -1,0 +1,122 @@
+"""The forms in which C finds the codes of a quantizer. All of them are equal; the smallest wins.
+
+thresholds   sign[c] * I is compared with the thresholds of the channel: one operand
+boundaries   t is compared with the boundaries of the channel
+grid         2^lift[c] * t is compared with boundaries that all channels share
+shift        t is rounded to a multiple of 2^shift[c], where that is proved equal
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qcli.deployment.boundaries import find_steps
+from qcli.deployment.graph import Integers, Quantize, Tensor
+from qcli_exporters.c99.rounding import fit_rounding
+from qcli_exporters.c99.table import narrow, share_rows
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a code is found with, or a score.
+
+    Args:
+        channels: Numbers of each channel, [C, ...], by name: "steps" to compare with; "signs" of
+            the only operand where some are -1, or "multipliers" [C, J] and "offsets" of t; "lifts";
+            "shifts".
+        shared: "steps" [K - 1] where all channels have the same.
+        ties: Where "shifts" round a tie to: "even", "odd" or "up".
+    """
+
+    channels: Mapping[str, Integers]
+    shared: Mapping[str, Integers] = field(default_factory=dict)
+    ties: str = "up"
+
+    @property
+    def size_bytes(self) -> int:
+        """What its tables take."""
+        rows = share_rows(list(self.channels.values()))
+        tables = rows.make_tables(list(self.channels), "rows")
+        shared = sum(narrow(each).nbytes for each in self.shared.values())
+        return sum(table.size_bytes for table in tables) + shared
+
+
+def choose_form(node: Quantize, operands: Sequence[Tensor]) -> Form:
+    """Return the form that takes the least memory.
+
+    Args:
+        node: Of at least two levels.
+        operands: What it reads, with their ranges.
+    """
+    forms = [_shift(node, operands), _grid(node, operands), _boundaries(node)]
+    if len(operands) == 1:
+        forms.append(_thresholds(node, operands[0]))
+    return min((form for form in forms if form), key=lambda form: form.size_bytes)
+
+
+def _thresholds(node: Quantize, operand: Tensor) -> Form:
+    steps = find_steps(node, operand)
+    signs = {"signs": steps.signs} if (steps.signs < 0).any() else {}
+    return Form({"steps": steps.thresholds, **signs})
+
+
+def _affine(node: Quantize) -> dict[str, Integers]:
+    return {"multipliers": node.multipliers.T, "offsets": node.bias}
+
+
+def _boundaries(node: Quantize) -> Form:
+    return Form({**_affine(node), "steps": node.boundaries})
+
+
+def _grid(node: Quantize, operands: Sequence[Tensor]) -> Form | None:
+    """Compare all channels with the boundaries of the one that has the most fraction bits."""
+    finest = int(node.shift.argmax())
+    lifts = node.shift[finest] - node.shift
+    low, high = range_of_sums(node, operands)
+    reach = np.maximum(np.abs(low), np.abs(high)).astype(np.float64)
+    if lifts.max() > 62 or (np.ldexp(reach, lifts) >= 2.0**62).any():
+        return None
+    row = node.boundaries[finest]
+    # A shift to the right is a floor; a ceiling is the negative floor of the negative.
+    coarse = -(-row >> lifts[:, None])
+    bounds = low[:, None], high[:, None] + 1
+    if not np.array_equal(coarse.clip(*bounds), node.boundaries.clip(*bounds)):
+        return None
+    return Form({**_affine(node), "lifts": lifts}, {"steps": row})
+
+
+def _shift(node: Quantize, operands: Sequence[Tensor]) -> Form | None:
+    """Round t, moved by an offset for which no operand can tell the difference."""
+    if len(operands) == 1:
+        steps = find_steps(node, operands[0])
+        unit = np.abs(node.multipliers[0])
+        low, high = _flipped_range(steps.signs, operands[0])
+        reached = steps.thresholds
+    else:
+        unit = np.ones_like(node.bias)
+        low, high = (each - node.bias for each in range_of_sums(node, operands))
+        reached = (node.boundaries - node.bias[:, None]).clip(low[:, None], high[:, None] + 1)
+    rounding = fit_rounding(node, reached, unit, low, high)
+    if rounding is None:
+        return None
+    channels = {"multipliers": node.multipliers.T, "offsets": rounding.offsets}
+    return Form({**channels, "shifts": rounding.shifts}, ties=rounding.ties)
+
+
+def _flipped_range(signs: Integers, operand: Tensor) -> tuple[Integers, Integers]:
+    low = np.where(signs > 0, operand.low, -operand.high)
+    high = np.where(signs > 0, operand.high, -operand.low)
+    return low, high
+
+
+def range_of_sums(node: Quantize, operands: Sequence[Tensor]) -> tuple[Integers, Integers]:
+    """Return the least and the greatest t of each channel, [C]."""
+    low, high = node.bias.copy(), node.bias.copy()
+    for multiplier, operand in zip(node.multipliers, operands, strict=True):
+        ends = multiplier * operand.low, multiplier * operand.high
+        low += np.minimum(*ends)
+        high += np.maximum(*ends)
+    return low, high

@@ -1,0 +1,253 @@
+"""`qcli export`, `qcli verify` and `qcli plan --target integer`, on a network that was trained."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from qcli.cli import cli
+from qcli.deployment.graph import Convolution, Graph, Quantize
+from qcli.deployment.packed import read_graph, write_graph
+from qcli.errors import ArtifactError, ExportError, PluginError, RunError, TargetError, UsageError
+
+RECIPE = "lsq-w4a4-integer"
+IMAGES = 60
+
+
+def run(*arguments):
+    """Run a verb that succeeds; return its stdout."""
+    result = CliRunner().invoke(cli, [str(each) for each in arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def refuse(error, *arguments):
+    """Run a verb that fails with this error; return its text."""
+    with pytest.raises(error) as caught:
+        CliRunner().invoke(cli, [str(each) for each in arguments], catch_exceptions=False)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("deployment") / "run"
+    recipes = ("--train-json", "lenet5-digits-20ep", "--quant-json", RECIPE)
+    run("train", *recipes, "--epochs", 2, "--cpu", "--threads", 1, "-o", path)
+    return path
+
+
+@pytest.fixture
+def certificate(trained):
+    def read():
+        return json.loads((trained / "verify.json").read_text())
+
+    return read
+
+
+def test_a_packed_file_is_far_smaller_than_float(trained, tmp_path):
+    path = tmp_path / "lenet.qcli"
+    told = run("export", trained, "--format", "packed", "-o", path)
+    sizes = json.loads(
+        run("export", trained, "--format", "packed", "-o", tmp_path / "b.qcli", "--json")
+    )
+    by_layer = {row["layer"]: row for row in sizes["layers"]}
+    assert list(by_layer) == ["image", "conv1", "conv2", "fc1", "fc2"]
+    weights = {"conv1": 800, "conv2": 51_200, "fc2": 5_120}
+    assert {name: by_layer[name]["weights"] for name in weights} == weights
+    # 4 bits for each, and the 16 values that they stand for.
+    assert 25_600 <= by_layer["conv2"]["packed_bytes"] <= 25_600 + 64
+    assert sizes["bytes"] == path.stat().st_size
+    assert "conv2  51,200   200.0 KiB  25.0 KiB" in told
+    assert f"wrote {path}, " in told
+
+
+def test_every_form_agrees_and_the_certificate_says_what_was_proved(trained, certificate):
+    told = run("verify", trained, "--images", IMAGES)
+    assert "reference" in told
+    proof = certificate()
+    assert proof["holds"] is True
+    assert proof["images"] == IMAGES
+    forms = {row["form"]: row for row in proof["forms"]}
+    assert set(forms) == {"c99", "onnx-integer strict", "onnx-integer fast", "packed"}
+    for row in forms.values():
+        assert row["status"] == "exact"
+        assert row["top1"] == proof["reference"]["top1"]
+        assert row["argmax_agreement"] == 1
+        # Two convolutions, a linear layer, and the scores.
+        assert row["compared"]["relu3.output"] == IMAGES * 512
+        assert len(row["compared"]) == 4
+        assert len(row["sha256"]) == 64
+    assert max(proof["float"]["local_mismatch"].values()) < 1e-4
+    assert proof["weights_sha256"] != proof["recipes_sha256"]
+
+
+def change(graph, name, **fields):
+    """Return a copy whose node of this name is another."""
+    nodes = [replace(node, **fields) if node.name == name else node for node in graph.nodes]
+    return Graph(graph.image, tuple(nodes), graph.facts)
+
+
+def flip_weight(graph):
+    """Of the second convolution the weight that meets the most."""
+    node = next(each for each in graph.nodes if each.name == "conv2")
+    weight = node.weight.copy()
+    weight.flat[np.abs(weight).argmax()] ^= 1
+    return change(graph, "conv2", weight=weight)
+
+
+def move_threshold(graph):
+    node = next(each for each in graph.nodes if each.name == "relu2.output")
+    boundaries = node.boundaries.copy()
+    # One whole accumulator further, for every channel: between two sums nothing would change.
+    boundaries[:, 0] += np.abs(node.multipliers[0])
+    return change(graph, "relu2.output", boundaries=boundaries)
+
+
+def shift_pad(graph):
+    node = next(each for each in graph.nodes if each.name == "conv2")
+    return change(graph, "conv2", pads=((1, -1), (0, 0)), stride=node.stride)
+
+
+@pytest.mark.parametrize("damage", [flip_weight, move_threshold, shift_pad])
+def test_a_broken_copy_is_caught_with_its_layer(trained, tmp_path, certificate, damage):
+    good, bad = tmp_path / "good.qcli", tmp_path / "bad.qcli"
+    run("export", trained, "--format", "packed", "-o", good)
+    write_graph(damage(read_graph(good)), bad)
+    given = ("--artifact", f"packed={good}", "--artifact", f"packed={bad}")
+    text = refuse(TargetError, "verify", trained, "--images", IMAGES, *given)
+    assert text == "not every form computes the integers of the reference"
+    first, second = certificate()["forms"]
+    assert (first["status"], second["status"]) == ("exact", "differs")
+    assert second["first_divergence"] == {"tensor": "relu2.output", "layers": ["conv2"]}
+    assert certificate()["holds"] is False
+
+
+def test_a_broken_copy_in_c_is_caught(trained, tmp_path, certificate):
+    folder = tmp_path / "c"
+    run("export", trained, "--format", "c99", "-o", folder)
+    (source,) = (path for path in folder.glob("*.c") if path.name != "main.c")
+    text = source.read_text()
+    place = text.index("{", text.index("static const"))
+    number = next(i for i in range(place, len(text)) if text[i].isdigit())
+    source.write_text(f"{text[:number]}{(int(text[number]) + 1) % 10}{text[number + 1 :]}")
+    given = ("--artifact", f"c99={folder}", "--images", IMAGES)
+    refuse(TargetError, "verify", trained, *given)
+    assert certificate()["forms"][0]["status"] == "differs"
+
+
+def test_a_missing_compiler_is_skipped_and_never_passed(trained, certificate, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CC", raising=False)
+    told = run("verify", trained, "--images", IMAGES, "--format", "c99")
+    assert "skipped: " in told
+    (row,) = certificate()["forms"]
+    assert row["status"] == "skipped"
+    assert "compiler" in row["reason"]
+    assert "top1" not in row
+
+
+def test_a_coarse_scaling_is_measured_and_called_lossy(trained, certificate):
+    told = run(
+        *("verify", trained, "--images", IMAGES, "--format", "packed"),
+        *("--scaling", "single-shift"),
+    )
+    assert "packed, single-shift (lossy)" in told
+    (row,) = certificate()["forms"]
+    assert row["status"] == "differs"
+    assert 0 < row["argmax_agreement"] <= 1
+
+
+def test_what_was_interrupted_is_not_exported(trained, tmp_path):
+    half = shutil.copytree(trained, tmp_path / "half")
+    record = json.loads((half / "run.json").read_text())
+    (half / "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    text = refuse(RunError, "export", half, "--format", "packed", "-o", tmp_path / "x")
+    assert text == (
+        f"{half} is interrupted, not finished: what is exported must be what was trained; "
+        f"go on with `qcli train --resume {half}`"
+    )
+    assert not (tmp_path / "x").exists()
+
+
+def test_nothing_is_overwritten(trained, tmp_path):
+    taken = tmp_path / "taken.qcli"
+    taken.write_text("mine")
+    text = refuse(UsageError, "export", trained, "--format", "packed", "-o", taken)
+    assert text == f"{taken} exists; name a new path with -o, or remove it"
+    assert taken.read_text() == "mine"
+
+
+def test_faults_of_the_command_line(trained, tmp_path):
+    export = ("export", trained, "-o", tmp_path / "x", "--format")
+    assert 'did you mean "packed"?' in refuse(PluginError, *export, "paked")
+    assert refuse(UsageError, *export, "onnx-integer", "--option", "from=fast") == (
+        "--option from=fast: onnx-integer has no option 'from' (did you mean \"form\"?); "
+        "it has: form"
+    )
+    assert "is not one of ['strict', 'fast']" in refuse(
+        UsageError, *export, "onnx-integer", "--option", "form=quick"
+    )
+    assert refuse(UsageError, *export, "weights", "--scaling", "fixed16") == (
+        "--scaling fixed16 has no effect: weights is no form of integers"
+    )
+    assert refuse(UsageError, "verify", trained, "--artifact", "packed") == (
+        "--artifact packed: write FORMAT=PATH, such as packed=lenet.qcli"
+    )
+    assert "does not exist" in refuse(UsageError, "verify", trained, "--artifact", "packed=no")
+    assert "is not run here" in refuse(UsageError, "verify", trained, "--format", "weights")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_artifact_is_named(trained, tmp_path):
+    path = tmp_path / "damaged.qcli"
+    path.write_bytes(b"no artifact")
+    given = ("--artifact", f"packed={path}")
+    assert str(path) in refuse(ArtifactError, "verify", trained, "--images", 1, *given)
+
+
+PLAN = ("plan", "-a", "resnet20", "--target", "integer", "--quant-json")
+
+
+def test_plan_says_before_training_what_export_will_say(tmp_path):
+    text = refuse(ExportError, *PLAN, "lsq-w4a4")
+    assert text.splitlines()[:2] == [
+        "layer conv1: its input has an offset and its border is 0, which is no integer; "
+        "quantize the input",
+        "call layer1.0.add: adds an activation that is not quantized (a float shortcut); "
+        "quantize its output",
+    ]
+    assert text.splitlines()[-1].startswith("recipes whose names end with -integer")
+    recipes = ("--train-json", "lenet5-digits-20ep", "--quant-json", "search-1b")
+    run(
+        *("train", *recipes, "--epochs", 1, "--cpu", "--threads", 1),
+        *("-o", tmp_path / "run"),
+    )
+    refused = refuse(
+        ExportError, "export", tmp_path / "run", "--format", "packed", "-o", tmp_path / "x"
+    )
+    planned = refuse(ExportError, "plan", *recipes, "--target", "integer")
+    assert refused == planned
+    assert "layer conv1: its weight is float; give it a weight quantizer" in refused
+
+
+def test_plan_of_an_integer_recipe_says_yes():
+    assert "resnet" not in run(*PLAN, RECIPE)
+
+
+def test_the_reference_has_what_was_trained(trained, tmp_path):
+    """Codes of the graph are codes of the quantizers."""
+    import qcli
+
+    path = tmp_path / "x.qcli"
+    run("export", trained, "--format", "packed", "-o", path)
+    graph, baked = read_graph(path), qcli.bake(qcli.load_run(trained))
+    node = next(each for each in graph.nodes if isinstance(each, Convolution))
+    weight = baked[f"{node.layer}.weight"].double().numpy()
+    ratio = weight[node.weight != 0] / node.weight[node.weight != 0]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-7)
+    assert (weight[node.weight == 0] == 0).all()
+    quantize = next(each for each in graph.nodes if isinstance(each, Quantize))
+    assert quantize.levels.tolist() == list(range(16))

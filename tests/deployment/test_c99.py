@@ -1,0 +1,314 @@
+"""Generated C: compiled and run, it equals the reference code for code."""
+
+import json
+import re
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from graphs import UNREACHABLE, GraphMaker, draw_images, every_operation
+from hypothesis import given
+from hypothesis import strategies as st
+
+import qcli
+from qcli.deployment.execution import run_graph
+from qcli.deployment.graph import (
+    Convolution,
+    Graph,
+    Lookup,
+    MaxPool,
+    Pad,
+    Quantize,
+    Repeat,
+    Spread,
+    Tensor,
+    Transpose,
+)
+from qcli_exporters.c99 import describe_c99, run_c99, write_c99
+from qcli_exporters.c99.compilation import FLAGS, compile_network, find_compiler
+from qcli_exporters.c99.level_form import choose_form
+from qcli_exporters.c99.memory import Buffer, plan_memory
+from qcli_exporters.c99.packing import pack_filters
+from qcli_exporters.c99.program import make_program
+
+BORDER = ((1, 1), (1, 1))
+
+
+def write(graph, path, name="net"):
+    write_c99(qcli.Deployment(name, None, graph.image.shape, graph, {}), path)
+    return path
+
+
+def assert_told(found, graph, images):
+    expected = run_graph(graph, images)
+    assert list(found) == list(graph.observed) == list(expected)
+    for name, values in expected.items():
+        assert found[name].dtype == (np.int64 if name == "logits" else values.dtype)
+        np.testing.assert_array_equal(found[name], values, name)
+
+
+def check(graph, path, images=None):
+    """Demand the reference's integers of all that is observed."""
+    images = draw_images(graph) if images is None else images
+    assert_told(run_c99(write(graph, path), images), graph, images)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_operation(seed, tmp_path):
+    check(every_operation(seed), tmp_path)
+
+
+def random_pads(random, kernel):
+    return tuple(tuple(int(each) for each in random.integers(-1, k, 2)) for k in kernel)
+
+
+def add_convolution(make, x, name, random):
+    channels, height, width = make.tensors[x].shape
+    groups = int(random.choice([each for each in (1, 2, 3, channels) if channels % each == 0]))
+    kernel = tuple(map(int, random.integers(1, 4, 2)))
+    values = [[-1, 1], [-1, 0, 1], range(-8, 8), range(-127, 128), range(-999, 1000)]
+    fields = {
+        "stride": tuple(map(int, random.integers(1, 3, 2))),
+        "pads": random_pads(random, kernel),
+        "dilation": (1, 1) if min(height, width) < 8 else tuple(map(int, random.integers(1, 3, 2))),
+    }
+    weights = list(values[random.integers(len(values))])
+    out_channels = groups * int(random.integers(1, 4))
+    return make.convolution(x, name, out_channels, weights, kernel, groups, **fields)
+
+
+def add_largest(make, x, name, random):
+    fields = {"kernel": (2, 3), "stride": (1, 2), "pads": ((0, 1), (1, 1))}
+    return make.keep_range(MaxPool, x, name, **fields)
+
+
+MOVES = {
+    "largest": add_largest,
+    "sum": lambda make, x, name, random: make.sum_pool(x, name, (2, 2), (1, 1), ((0, 1), (1, 0))),
+    "signs": lambda make, x, name, random: make.signs(x, name),
+    "repeat": lambda make, x, name, random: make.keep_range(Repeat, x, name, factors=(2, 2)),
+    "spread": lambda make, x, name, random: make.keep_range(Spread, x, name, stride=(1, 2)),
+    "pad": lambda make, x, name, random: make.keep_range(Pad, x, name, pads=((0, 1), *BORDER)),
+    "turn": lambda make, x, name, random: make.keep_range(Transpose, x, name, axes=(2, 0, 1)),
+}
+
+
+def pick_move(shape, random):
+    """Return an operation that a tensor is large and small enough for."""
+    if min(shape[1:]) < 6:
+        return MOVES["repeat"]
+    if np.prod(shape) > 4000:
+        return MOVES["largest"]
+    return MOVES.get(str(random.choice([*MOVES, *["convolution"] * 5])), add_convolution)
+
+
+LEVELS = [[-1, 1], [0, 1, 2, 4], [5], range(16), range(-128, 128), range(-600, 600, 3)]
+
+
+def random_graph(seed):
+    """Return a chain of random operations, each of which may also meet what was before it."""
+    random = np.random.default_rng(seed)
+    make = GraphMaker((int(random.integers(1, 4)), 12, 11), seed)
+    x = "image"
+    for place in range(5):
+        before, x = x, pick_move(make.tensors[x].shape, random)(make, x, f"{place}", random)
+        levels = list(LEVELS[random.integers(len(LEVELS))])
+        thresholds = random.choice([None, "drawn"])
+        if thresholds:
+            thresholds = np.sort(random.uniform(-1, len(levels), len(levels) - 1))
+        same = make.tensors[before].shape == make.tensors[x].shape
+        operands = [x, before] if same else [x, x] if random.random() < 0.1 else [x]
+        x = make.quantize(operands, f"{place}.output", levels, thresholds)
+    x = make.add_reshape(x, "flat", (int(np.prod(make.tensors[x].shape)),))
+    if random.random() < 0.5:
+        x = make.quantize(x, "flat.output", list(range(8)))
+    make.logits(make.linear(x, "last", 7, list(range(-8, 8))))
+    return make.graph()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_few_random_graphs(seed, tmp_path):
+    check(random_graph(seed), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 160))
+def test_many_random_graphs(seed, tmp_path):
+    check(random_graph(seed), tmp_path)
+
+
+def residual_block():
+    """Return a graph whose sums are read by quantizers of two operands, and once by two nodes."""
+    make = GraphMaker((3, 8, 8), 5)
+    x = make.quantize(make.convolution("image", "stem", 6, range(-8, 8), pads=BORDER), "a", range(16))
+    inner = make.convolution(x, "inner", 6, [-1, 0, 1], pads=BORDER)
+    x = make.quantize([inner, x], "identity", range(256))
+    left = make.convolution(x, "left", 4, [-1, 1], stride=(2, 2), pads=BORDER)
+    right = make.convolution(x, "right", 4, range(-8, 8), kernel=(1, 1), stride=(2, 2))
+    x = make.quantize([left, right], "downsample", [-3, -1, 1, 3])
+    shared = make.convolution(x, "shared", 4, [-1, 1], pads=BORDER)
+    flat = make.add_reshape(shared, "flat", (64,))
+    plain = make.quantize(shared, "plain", range(16))
+    both = make.concat([make.quantize(flat, "by.place", range(16)), flat], "both")
+    rows = make.add_reshape(plain, "rows", (4, 1, 16))
+    rows = make.convolution(rows, "row", 5, range(-4, 5), kernel=(1, 3))
+    rows = make.quantize(make.add_reshape(rows, "line", (5, 14)), "line.output", range(4))
+    rows = make.keep_range(Transpose, rows, "turned", axes=(1, 0))
+    rows = make.add_reshape(rows, "ends", (70,))
+    make.logits([make.linear(both, "one", 9, [-1, 1]), make.linear(rows, "two", 9, range(-8, 8))])
+    return make.graph()
+
+
+def test_sums_that_are_read_in_several_ways(tmp_path):
+    graph = residual_block()
+    check(graph, tmp_path)
+    steps = make_program(graph).steps
+    inside = {step.node.name: step.product.name for step in steps if step.product}
+    assert inside == {
+        "a": "stem",
+        "identity": "inner",
+        "downsample": "right",
+        "line.output": "line",
+        "logits": "two",
+    }
+
+
+def test_flattened_images_are_not_copied(tmp_path):
+    make = GraphMaker((3, 6, 5), 2)
+    x = make.quantize("image", "pixels", range(16))
+    x = make.signs(make.add_reshape(x, "flat", (90,)), "signs")
+    x = make.lookup(x, "levels", list(range(-100, 100)), rows=90)
+    x = make.quantize(x, "coarse", range(-4, 4))
+    make.logits(make.linear(x, "last", 5, range(-8, 8)))
+    graph = make.graph()
+    check(graph, tmp_path)
+    copies = [step.node.name for step in make_program(graph).steps if "last" in step.node.name]
+    assert copies == ["image, channels last"]
+
+
+def test_wide_integers(tmp_path):
+    make = GraphMaker((2, 5, 5), 3)
+    x = make.lookup("image", "wide", list(range(-(1 << 15), 1 << 15, 77)), rows=2)
+    x = make.convolution(x, "sum", 3, list(range(-30000, 30001, 7)), kernel=(5, 4))
+    assert make.tensors[x].dtype == "int64"
+    narrow = make.quantize(x, "narrow", range(-40, 40))
+    x = make.sum_pool(make.signs(x, "turned"), "more", (1, 2), (1, 1))
+    x = make.quantize(x, "more.output", [-(1 << 31), 7, 1 << 40])
+    assert make.tensors[x].dtype == "int64"
+    flat = [make.add_reshape(each, f"{each}.flat", (make.tensors[each].shape[0] * n,))
+            for each, n in ((x, 1), (narrow, 2))]
+    make.logits(make.linear(make.concat(flat, "both"), "last", 4, [-1, 0, 1]))
+    check(make.graph(), tmp_path, draw_images(make.graph(), 50))
+
+
+CHANNELS = 6
+
+
+def make_quantize(boundaries, scale, shift, offset, levels=None):
+    """Return a quantization of as many operands as `scale` has rows.
+
+    The fifth channel has one code alone, the sixth falls.
+    """
+    multipliers = np.rint(np.ldexp(np.tile(np.array(scale)[:, None], CHANNELS), shift))
+    multipliers[:, 4] = 0
+    multipliers[:, 5] *= -1
+    levels = np.arange(boundaries.shape[1] + 1) if levels is None else np.array(levels)
+    return Quantize(
+        tuple(f"operand {j}" for j in range(len(scale))),
+        Tensor("codes", (CHANNELS, 16, 16), int(levels.min()), int(levels.max())),
+        multipliers=multipliers.astype(np.int64),
+        bias=np.rint(np.ldexp(offset, shift)).astype(np.int64),
+        shift=shift,
+        boundaries=boundaries,
+        levels=levels,
+    )
+
+
+def round_boundaries(real, shift):
+    scaled = np.ldexp(np.array(real, float), shift[:, None])
+    return np.ceil(np.clip(scaled, -UNREACHABLE, UNREACHABLE)).astype(np.int64)
+
+
+def half_even(first, count, shift):
+    codes = np.arange(first, first + count)
+    return ((2 * codes - 1) << (shift[:, None] - 1)) + codes % 2
+
+
+SHIFT = np.array([24, 21, 26, 20, 22, 23])
+EQUAL = np.full(CHANNELS, 20)
+OFFSET = np.array([0.3, 1.2, -0.7, 2.1, 3.4, 9.6])
+UNEVEN = [-np.inf, 0.1, 0.75, 1.9, 4.2, 4.3, 8.8, np.inf]
+MANY = np.sort(np.random.default_rng(0).uniform(0, 40, 150))
+NODES = {
+    "shift up": make_quantize(half_even(1, 15, SHIFT), [0.0371], SHIFT, OFFSET),
+    # Quarters: every second boundary is met by a tie.
+    "shift even": make_quantize(half_even(1, 15, EQUAL), [0.25], EQUAL, OFFSET.round()),
+    "shift odd": make_quantize(half_even(-6, 15, EQUAL), [0.25], EQUAL, OFFSET.round()),
+    "thresholds": make_quantize(
+        round_boundaries(UNEVEN, SHIFT), [0.031], SHIFT, OFFSET, [-9, -4, -1, 0, 1, 3, 7, 8, 9]
+    ),
+    "grid": make_quantize(round_boundaries(UNEVEN, SHIFT), [0.03, 0.07], SHIFT, OFFSET),
+    "grid of many": make_quantize(round_boundaries(MANY, SHIFT), [0.031], SHIFT, OFFSET),
+    "boundaries": make_quantize(
+        round_boundaries(np.outer(np.arange(1, 7), [0.3, 0.5, 1.2]), SHIFT),
+        [0.02, -0.05],
+        SHIFT,
+        OFFSET,
+    ),
+    "shift even of two": make_quantize(
+        half_even(1, 255, EQUAL), [0.25, 0.5], EQUAL, 90 + OFFSET.round()
+    ),
+    "thresholds of one level": make_quantize(
+        np.empty((CHANNELS, 0), np.int64), [0.1], SHIFT, OFFSET, [7]
+    ),
+}
+
+
+def meet_boundaries(node):
+    """Return integers [C, 256] of each operand, most of them next to where a code begins."""
+    random = np.random.default_rng(1)
+    tables = random.integers(-300, 301, (len(node.inputs), CHANNELS, 256))
+    for channel, boundaries in enumerate(node.boundaries):
+        reached = boundaries[np.abs(boundaries) < UNREACHABLE]
+        multiplier = node.multipliers[0, channel]
+        if not multiplier or not len(reached):
+            continue
+        targets = random.choice(reached, 250) - node.bias[channel]
+        for row, table in zip(node.multipliers[1:, channel], tables[1:, channel], strict=True):
+            targets -= row * table[:250]
+        tables[0, channel, :250] = targets // multiplier + random.integers(0, 2, 250)
+    return tables
+
+
+def quantize_tables(node, tables):
+    """Return a graph that hands a quantization an integer of each table for each pixel code."""
+    image = Tensor("image", node.output.shape, 0, 255)
+    make = GraphMaker(image.shape)
+    for name, table in zip(node.inputs, tables, strict=True):
+        make.add(Lookup, ["image"], name, table.min(), table.max(), table=table)
+    make.nodes.append(node)
+    make.tensors["codes"] = node.output
+    make.logits(make.add_reshape("codes", "flat", (CHANNELS * 256,)))
+    return make.graph()
+
+
+def name_form(form):
+    if "shifts" in form.channels:
+        return f"shift {form.ties}"
+    if "lifts" in form.channels:
+        return "grid"
+    return "boundaries" if "multipliers" in form.channels else "thresholds"
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_every_form_at_every_boundary(name, tmp_path):
+    node = NODES[name]
+    graph = quantize_tables(node, meet_boundaries(node))
+    operands = [graph.tensors[each] for each in node.inputs]
+    if len(node.levels) > 1:
+        assert name.startswith(name_form(choose_form(node, operands)))
+    pixels = np.tile(np.arange(256, dtype=np.uint8).reshape(16, 16), (1, CHANNELS, 1, 1))
+    check(graph, tmp_path, pixels)
+    codes = run_graph(graph, pixels)["codes"]
+    assert len(np.unique(codes[:, :4])) >= min(len(node.levels), 6)
