@@ -60,6 +60,7 @@ def test_document_shows_every_kind_of_file() -> None:
         "qcli_ternary.py",
         "qcli_mlp.py",
         "qcli_halves.py",
+        "qcli_sizes.py",
         "test_ternary.py",
         "qcli_clip.py",
         "test_clip.py",
@@ -93,7 +94,7 @@ def test_contract_table_tells_what_is_required() -> None:
 
 
 def test_public_names_exist() -> None:
-    names = set(re.findall(r"`?qcli\.([A-Za-z_]+)", TEXT)) - {"testing", "build"}
+    names = set(re.findall(r"`?qcli\.([A-Za-z_]+)", TEXT)) - {"testing", "build", "deployment"}
     assert [name for name in names if not hasattr(qcli, name)] == []
 
 
@@ -112,6 +113,9 @@ def test_commands_work_without_packaging(written: Path, monkeypatch: pytest.Monk
         assert not cli.main(arguments, prog_name="qcli", standalone_mode=False), command
     result = json.loads((written / "runs/halves/result.json").read_text("utf-8"))
     assert result["best"]["top1"] > 0.95
+    sizes = json.loads((written / "sizes.json").read_text("utf-8"))
+    assert sizes["relu1.output"] == ["uint8", 32, 24, 24]
+    assert sizes["logits"][1:] == [10]
 
 
 def test_laws_hold(written: Path) -> None:

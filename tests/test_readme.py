@@ -39,7 +39,7 @@ def shown(command):
 
 
 def without_numbers(text):
-    return re.sub(r"[\d.,]+", "N", text)
+    return re.sub(r"[\d.,]+(e[-+]\d+)?", "N", text)
 
 
 def test_it_opens_with_exactly_two_commands():
@@ -88,6 +88,21 @@ def test_experiments_are_told(command):
     assert done.exit_code == 0, done.output
     assert "seed002-resnet20-cifar10-1b" in done.stdout
     assert "90.70" in done.stdout or "0.907" in done.stdout
+
+
+@pytest.mark.slow
+def test_deployment_prints_what_is_shown(tmp_path):
+    block = next(each for each in CONSOLES if "qcli verify" in each)
+    commands = [each for each in COMMANDS if each in block]
+    printed = {command: run(command, tmp_path) for command in commands}
+    verify = next(each for each in commands if "verify" in each)
+    expected = block.partition(f"$ {verify}\n")[2].partition("\n$ ")[0]
+    told = [" ".join(line.split()) for line in printed[verify].strip().splitlines()]
+    assert without_numbers("\n".join(told)) == without_numbers(
+        "\n".join(" ".join(line.split()) for line in expected.splitlines())
+    )
+    assert (tmp_path / "small.qcli").stat().st_size < 320_000
+    assert (tmp_path / "small_c" / "main.c").exists()
 
 
 def test_the_example_prints_what_is_shown(tmp_path):

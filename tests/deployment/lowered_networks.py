@@ -114,7 +114,9 @@ def compare(lowered, results=None, pixels=PIXELS):
         if slot == "weight":
             continue
         name = f"{layer}.{slot}"
-        replace = _replacer(name, quantizer, torch.from_numpy(results[name].astype(np.int64)), found)
+        replace = _replacer(
+            name, quantizer, torch.from_numpy(results[name].astype(np.int64)), found
+        )
         if slot == "input":
             hook = modules[layer].register_forward_pre_hook(lambda m, a, r=replace: (r(a[0]),))
         else:
@@ -134,7 +136,9 @@ def _replacer(name, quantizer, integers, found):
     thresholds = quantizer.thresholds()
 
     def replace(x):
-        wanted = integers if levels is None else torch.searchsorted(levels.long(), integers)
+        wanted = (
+            integers if levels is None else torch.searchsorted(levels.long(), integers.contiguous())
+        )
         codes = thresholds.codes(x)
         assert codes.shape == wanted.shape, name
         wrong = codes != wanted

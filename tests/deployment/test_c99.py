@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ import qcli
 from qcli.deployment.execution import run_graph
 from qcli.deployment.graph import (
     Convolution,
-    Graph,
     Lookup,
     MaxPool,
     Pad,
@@ -26,7 +24,7 @@ from qcli.deployment.graph import (
     Transpose,
 )
 from qcli_exporters.c99 import describe_c99, run_c99, write_c99
-from qcli_exporters.c99.compilation import FLAGS, compile_network, find_compiler
+from qcli_exporters.c99.compilation import find_compiler
 from qcli_exporters.c99.level_form import choose_form
 from qcli_exporters.c99.memory import Buffer, plan_memory
 from qcli_exporters.c99.packing import pack_filters
@@ -141,7 +139,9 @@ def test_many_random_graphs(seed, tmp_path):
 def residual_block():
     """Return a graph whose sums are read by quantizers of two operands, and once by two nodes."""
     make = GraphMaker((3, 8, 8), 5)
-    x = make.quantize(make.convolution("image", "stem", 6, range(-8, 8), pads=BORDER), "a", range(16))
+    x = make.quantize(
+        make.convolution("image", "stem", 6, range(-8, 8), pads=BORDER), "a", range(16)
+    )
     inner = make.convolution(x, "inner", 6, [-1, 0, 1], pads=BORDER)
     x = make.quantize([inner, x], "identity", range(256))
     left = make.convolution(x, "left", 4, [-1, 1], stride=(2, 2), pads=BORDER)
@@ -196,8 +196,10 @@ def test_wide_integers(tmp_path):
     x = make.sum_pool(make.signs(x, "turned"), "more", (1, 2), (1, 1))
     x = make.quantize(x, "more.output", [-(1 << 31), 7, 1 << 40])
     assert make.tensors[x].dtype == "int64"
-    flat = [make.add_reshape(each, f"{each}.flat", (make.tensors[each].shape[0] * n,))
-            for each, n in ((x, 1), (narrow, 2))]
+    flat = [
+        make.add_reshape(each, f"{each}.flat", (make.tensors[each].shape[0] * n,))
+        for each, n in ((x, 1), (narrow, 2))
+    ]
     make.logits(make.linear(make.concat(flat, "both"), "last", 4, [-1, 0, 1]))
     check(make.graph(), tmp_path, draw_images(make.graph(), 50))
 
@@ -312,3 +314,170 @@ def test_every_form_at_every_boundary(name, tmp_path):
     check(graph, tmp_path, pixels)
     codes = run_graph(graph, pixels)["codes"]
     assert len(np.unique(codes[:, :4])) >= min(len(node.levels), 6)
+
+
+STRICT = ("-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef", "-Wstrict-prototypes")
+SANITIZED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+@pytest.mark.parametrize("make", [every_operation, residual_block])
+def test_no_warning_and_no_fault_while_it_runs(make, tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", " ".join([*find_compiler(), *STRICT, *SANITIZED]))
+    check(make(), tmp_path)
+
+
+def strip_comments(text):
+    return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+
+
+def test_the_core_has_no_float_no_allocation_and_no_wide_division(tmp_path):
+    for number, graph in enumerate([every_operation(), residual_block()]):
+        folder = write(graph, tmp_path / str(number))
+        core = strip_comments((folder / "net.c").read_text() + (folder / "net.h").read_text())
+        words = set(re.findall(r"\w+", core))
+        assert not words & {"float", "double", "malloc", "calloc", "alloca", "free", "long"}
+        assert not re.search(r"\d\.\d", core)
+        assert set(re.findall(r"#include (\S+)", core)) == {'"net.h"', "<stddef.h>", "<stdint.h>"}
+        for line in core.splitlines():
+            assert not ("/" in line and "int64_t" in line) or line.startswith("    int64_t int64[")
+        static = re.findall(r"^static (?!const|union)[^(\n]*$", core, re.MULTILINE)
+        assert static == []
+
+
+def read_symbols(folder, name="net"):
+    """Return the bytes of the constants and of the variables of a network, as compiled."""
+    binary = folder / "core.o"
+    source = str(folder / f"{name}.c")
+    subprocess.run([*find_compiler(), "-std=c99", "-O0", "-c", "-o", binary, source], check=True)
+    listing = subprocess.run(["nm", "-S", binary], check=True, capture_output=True, text=True)
+    sizes = {"b": 0, "r": 0, "d": 0}
+    for _, size, kind, _ in (
+        row.split() for row in listing.stdout.splitlines() if row[17:18] != " "
+    ):
+        if kind.lower() in sizes:
+            sizes[kind.lower()] += int(size, 16)
+    return sizes
+
+
+@pytest.mark.parametrize("make", [every_operation, residual_block])
+def test_memory_is_what_the_compiler_says(make, tmp_path):
+    folder = write(make(), tmp_path)
+    told = describe_c99(folder)
+    symbols = read_symbols(folder)
+    assert symbols == {"b": told["ram_bytes"], "r": told["flash_bytes"], "d": 0}
+    header = (folder / "net.h").read_text()
+    assert f"#define NET_RAM_BYTES {told['ram_bytes']}\n" in header
+    assert f"#define NET_FLASH_BYTES {told['flash_bytes']}\n" in header
+
+
+def test_weights_take_their_bits():
+    make = GraphMaker((1, 8, 8), 0)
+    for bits in (1, 2, 4, 8):
+        values = np.arange(1 << bits) * 2 - (1 << bits) + 1
+        weight = make.random.choice(values, (7, 25))
+        filters = pack_filters(weight)
+        assert filters.rows.shape == (7, -(-25 * bits // 8)) or bits == 8
+    three_bits = pack_filters(make.random.choice(np.arange(-4, 4), (7, 25)))
+    assert three_bits.bits == 4
+    odd = pack_filters(make.random.choice(np.arange(-255, 256, 2), (90, 25)))
+    assert (odd.rows.dtype, odd.bits, odd.dtype) == (np.uint8, 8, "int16")
+
+
+@given(st.lists(st.tuples(st.integers(1, 99), st.integers(0, 9), st.integers(0, 4)), max_size=12))
+def test_what_lives_together_lies_apart(needs):
+    buffers = [
+        Buffer(str(number), size, first, first + length)
+        for number, (size, first, length) in enumerate(needs)
+    ]
+    plan = plan_memory(buffers)
+    for one in buffers:
+        start = plan.offsets[one.name]
+        assert start % 8 == 0
+        assert start + one.size_bytes <= plan.size_bytes
+        for other in buffers:
+            if other is not one and one.first <= other.last and other.first <= one.last:
+                begin = plan.offsets[other.name]
+                assert start + one.size_bytes <= begin or begin + other.size_bytes <= start
+
+
+def test_a_chain_takes_two_neighbors():
+    chain = [Buffer(str(step), size, step, step + 1) for step, size in enumerate([64, 8, 40, 16])]
+    assert plan_memory(chain).size_bytes == 72
+
+
+def small_network(seed=0):
+    make = GraphMaker((2, 6, 6), seed)
+    x = make.quantize(make.convolution("image", "first", 4, range(-8, 8)), "codes", range(16))
+    make.logits(make.linear(make.add_reshape(x, "flat", (64,)), "last", 5, [-1, 0, 1]))
+    return make.graph()
+
+
+def test_main_classifies_raw_images(tmp_path):
+    graph = small_network()
+    folder = write(graph, tmp_path / "net", "tiny_9")
+    subprocess.run(["make", "-C", folder], check=True, capture_output=True)
+    images = draw_images(graph, 6)
+    images.tofile(tmp_path / "images")
+    logits = run_graph(graph, images)["logits"]
+
+    def run(*arguments, **fields):
+        command = [folder / "tiny_9", *arguments]
+        return subprocess.run(command, capture_output=True, text=fields.pop("text", True), **fields)
+
+    classes = "".join(f"{each}\n" for each in logits.argmax(1))
+    assert run(tmp_path / "images").stdout == classes
+    scores = "".join(f"{row.argmax()} {' '.join(map(str, row))}\n" for row in logits)
+    assert run("-v", tmp_path / "images").stdout == scores
+    assert run("-", input=images[:1].tobytes(), text=False).stdout == classes[:2].encode()
+    (tmp_path / "short").write_bytes(images.tobytes()[:100])
+    for path, fault in (
+        ("short", "28 bytes after image 1; an image has 72"),
+        ("none", "cannot be read"),
+    ):
+        done = run(tmp_path / path)
+        assert done.returncode == 1
+        assert done.stderr == f"{tmp_path / path}: {fault}\n"
+    assert run().returncode == 2
+
+
+@pytest.mark.parametrize("name", ["main", "4bit", "_private", "Net_2"])
+def test_any_name_of_a_run_names_the_files(name, tmp_path):
+    graph = small_network()
+    images = draw_images(graph)
+    assert_told(run_c99(write(graph, tmp_path, name), images), graph, images)
+
+
+def test_a_compiler_is_needed(tmp_path, monkeypatch):
+    graph = small_network()
+    write(graph, tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(qcli.MissingTool, match=r"no C compiler is installed .* install gcc"):
+        run_c99(tmp_path, draw_images(graph))
+    monkeypatch.setenv("CC", "no-such-cc -m32")
+    with pytest.raises(qcli.MissingTool, match="CC=no-such-cc -m32: there is no such C compiler"):
+        run_c99(tmp_path, draw_images(graph))
+
+
+def test_damaged_folders_are_named(tmp_path):
+    graph = small_network()
+    images = draw_images(graph)
+    with pytest.raises(qcli.ArtifactError, match=r"nowhere/manifest\.json: .*export again"):
+        run_c99(tmp_path / "nowhere", images)
+    write(graph, tmp_path)
+    with pytest.raises(qcli.ArtifactError, match=r"images \[2, 6, 5\]; it reads \[2, 6, 6\]"):
+        run_c99(tmp_path, images[..., :5])
+    (tmp_path / "net.c").write_text("int x = y;")
+    with pytest.raises(qcli.ArtifactError, match=r"net.c.*export again"):
+        run_c99(tmp_path, images)
+    (tmp_path / "manifest.json").write_text(json.dumps({"name": "net"}))
+    with pytest.raises(qcli.ArtifactError, match=r"manifest.*export again"):
+        describe_c99(tmp_path)
+
+
+def test_what_exceeds_64_bits_is_refused_by_name(tmp_path):
+    make = GraphMaker((1, 2, 2))
+    make.add(Convolution, ["image"], "sum", 0, 1 << 64, weight=np.ones((1, 1, 2, 2), np.int64))
+    with pytest.raises(qcli.ExportError, match=r"sum: .* exceeds 64 bits; c99"):
+        write(make.graph(), tmp_path / "net")
+    assert not (tmp_path / "net").exists()

@@ -181,6 +181,25 @@ def test_boundaries_near_a_line_are_guessed_and_compared_once(inputs, tmp_path):
         assert count_operations(model)["GreaterOrEqual"] == 1
 
 
+SATURATED = {
+    "above": ([*np.arange(1, 12) - 0.5, np.inf, np.inf, np.inf, np.inf], 0),
+    "below": ([-np.inf, -np.inf, *np.arange(13) + 2.5], 0),
+    "all but one": ([-np.inf] * 7 + [4.0] + [np.inf] * 7, 1),
+    "all": ([-np.inf] * 15, 1),
+    "none": ([np.inf] * 15, 1),
+}
+
+
+@pytest.mark.parametrize("name", SATURATED)
+def test_levels_that_no_channel_reaches(name, tmp_path):
+    """As of a ReLU6 before levels that go on."""
+    thresholds, comparisons = SATURATED[name]
+    make, images = every_pixel_pair([[256, 1], [-256, -1]])
+    make.quantize("sum", "codes", list(range(-3, 13)), thresholds=thresholds)
+    for model in check(finish(make, "codes"), images, tmp_path).values():
+        assert count_operations(model)["GreaterOrEqual"] == comparisons
+
+
 def halves(step):
     """Return a quantization of accumulators / 4 to 16 codes whose ties go to the even one."""
     places = np.arange(1, 16)

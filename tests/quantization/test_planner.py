@@ -132,6 +132,26 @@ def test_ends_are_the_first_and_the_last_layer_called(plan_of) -> None:
     assert bits_of(plan, "weight") == {"last": 4, "first": 8}
 
 
+class Doubled(nn.Module):
+    """A block whose sum comes from no module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = x + self.conv(x)
+        return result
+
+
+def test_layer_receives_what_the_block_before_quantized(plan_of) -> None:
+    rule = {"type": "Doubled", "output": LSQ8}
+    network = nn.Sequential(Doubled(), Doubled(), nn.Conv2d(3, 4, 1))
+    plan = plan_of(network, default={"weight": LSQ4}, layers=[rule])
+    received = {row.layer: row.input_bits for row in plan.layers if row.weights}
+    assert received == {"0.conv": 32, "1.conv": 8, "2": 8}
+
+
 def test_no_recipe_quantizes_nothing(catalog) -> None:
     plan = qcli.make_plan(make_network(), None, IMAGE, catalog=catalog)
     assert not list(plan.slots())

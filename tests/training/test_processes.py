@@ -53,8 +53,8 @@ OWN = {
     "step": {"quantizer": "lsq", "bits": 4},
     "search": {"quantizer": "categorical", "scale": "tensor", "initial_logits": "pretrained"},
 }
-# A quantizer turns a rounding error, which comes from sums in another order, into a whole level, and
-# training multiplies it: losses then agree closely and not to the last digits.
+# A quantizer turns a rounding error, which comes from sums in another order, into a whole level,
+# and training multiplies it: losses then agree closely and not to the last digits.
 ALIKE, CLOSE = 1e-5, 1e-2
 
 

@@ -21,6 +21,7 @@ from qcli_exporters.onnx_integer.arithmetic import affine, find_levels
 from qcli_exporters.onnx_integer.comparison import arithmetic_slacks, compare, correct
 from qcli_exporters.onnx_integer.float_steps import EXACT, FloatSteps, find_float_steps
 from qcli_exporters.onnx_integer.moves import move
+from qcli_exporters.onnx_integer.separation import trim_levels
 from qcli_exporters.onnx_integer.windows import crop, is_global, pad
 from qcli_exporters.onnx_integer.writer import Operand, Value, Writer
 
@@ -119,6 +120,7 @@ def _sum_pool(writer: Writer, node: SumPool, operand: Operand) -> Value:
 
 def _quantize(writer: Writer, node: Quantize, operands: Sequence[Operand]) -> Value:
     tensors, dtype = [each.tensor for each in operands], carrier(node.output)
+    node = trim_levels(node)
     carried = [_carried(writer, each) for each in operands]
     for slack in arithmetic_slacks(node):
         steps = find_float_steps(node, tensors, slack)

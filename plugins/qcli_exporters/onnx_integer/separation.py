@@ -16,6 +16,7 @@ Reals = NDArray[np.float64]
 
 MOST_POINTS = 1 << 24
 MOST_CODES = 512
+UNREACHABLE = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,21 @@ class Sides:
 
     reached: Points
     missed: Points
+
+
+def trim_levels(node: Quantize) -> Quantize:
+    """Leave out the levels below or above which no channel ever is, as those above 6 of a ReLU6.
+
+    Two levels at least are kept.
+    """
+    count = node.boundaries.shape[1]
+    always = int((node.boundaries <= -UNREACHABLE).all(0).sum())
+    never = int((node.boundaries >= UNREACHABLE).all(0).sum())
+    first = min(always, count - 1)
+    last = max(count - never, first + 1)
+    return replace(
+        node, boundaries=node.boundaries[:, first:last], levels=node.levels[first : last + 1]
+    )
 
 
 def step_of(levels: Integers) -> int | None:

@@ -18,6 +18,7 @@ from qcli_exporters.onnx_integer.comparison import arithmetic_slacks, compare, c
 from qcli_exporters.onnx_integer.integer_steps import IntegerSteps, find_integer_steps
 from qcli_exporters.onnx_integer.moves import move
 from qcli_exporters.onnx_integer.products import convolve, multiply
+from qcli_exporters.onnx_integer.separation import trim_levels
 from qcli_exporters.onnx_integer.windows import max_pool, sum_pool
 from qcli_exporters.onnx_integer.writer import Operand, Value, Writer
 
@@ -48,6 +49,7 @@ def emit(writer: Writer, node: Node, operands: Sequence[Operand]) -> Value:
 
 def _quantize(writer: Writer, node: Quantize, operands: Sequence[Operand]) -> Value:
     tensors, dtype = [each.tensor for each in operands], carrier(node.output)
+    node = trim_levels(node)
     for slack in arithmetic_slacks(node):
         steps = find_integer_steps(node, tensors, slack)
         if steps is not None:

@@ -45,7 +45,7 @@ class Builder:
         return tensor
 
     def _new_name(self, name: str) -> str:
-        taken = {self.image.name, *(node.name for node in self.nodes)}
+        taken = {self.image.name, "logits", *(node.name for node in self.nodes)}
         number, candidate = 2, name
         while candidate in taken:
             candidate, number = f"{name}~{number}", number + 1

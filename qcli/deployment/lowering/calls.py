@@ -28,6 +28,8 @@ def lower_call(builder: Builder, node: fx.Node, name: str, values: Values) -> Va
         name: Of `CALLS`.
         values: Of the nodes before.
     """
+    if not node.args:
+        raise Fault(f"call {place_of(node)} ({name}): give its input by position, not by name")
     return CALLS[name](builder, node, values)
 
 
@@ -66,7 +68,7 @@ def _relu(builder: Builder, node: fx.Node, values: Values) -> Value:
 
 def _concatenate(builder: Builder, node: fx.Node, values: Values) -> Value:
     parts: Any = node.args[0]
-    if _argument(node, 1, "dim", 0) != 1:
+    if int(_argument(node, 1, "dim", 0)) % (len(shape_of(node)) + 1) != 1:
         raise Fault(f"call {place_of(node)}: joins along another axis than the channels")
     return shapes.concatenate(builder, place_of(node), [_value(values, each) for each in parts])
 
@@ -79,11 +81,12 @@ def _permute(builder: Builder, node: fx.Node, values: Values) -> Value:
     value, order = _value(values, node.args[0]), list(range(len(value_shape(node, values)) + 1))
     target = getattr(node.target, "__name__", node.target)
     if target == "transpose":
-        pair: Any = node.args[1:3]
+        pair = (_argument(node, 1, "dim0"), _argument(node, 2, "dim1"))
         first, second = (int(each) % len(order) for each in pair)
         order[first], order[second] = order[second], order[first]
     else:
-        given: Any = node.args[1] if isinstance(node.args[1], tuple | list) else node.args[1:]
+        axes: Any = _argument(node, 1, "dims")
+        given: Any = axes if isinstance(axes, tuple | list) else node.args[1:]
         order = [int(axis) % len(order) for axis in given]
     if order[0] != 0:
         raise Fault(f"call {place_of(node)}: moves the axis of images")
@@ -102,6 +105,8 @@ def _pad(builder: Builder, node: fx.Node, values: Values) -> Value:
         raise Fault(f"call {place_of(node)}: allowed: a border of 0")
     pairs = [(int(a), int(b)) for a, b in zip(flat[::2], flat[1::2], strict=True)]
     missing = len(value.shape) - len(pairs)
+    if missing < 0:
+        raise Fault(f"call {place_of(node)}: widens the axis of images")
     pads = ((0, 0),) * missing + tuple(reversed(pairs))
     return shapes.pad_zeros(builder, place_of(node), value, pads)
 
@@ -128,7 +133,8 @@ def _getitem(builder: Builder, node: fx.Node, values: Values) -> Value:
 def _mean(builder: Builder, node: fx.Node, values: Values) -> Value:
     value = _value(values, node.args[0])
     axes = _argument(node, 1, "dim")
-    if axes is None or sorted(int(axis) % 4 for axis in axes) != [2, 3] or len(value.shape) != 3:
+    given = axes if isinstance(axes, tuple | list) else ()
+    if sorted(int(axis) % 4 for axis in given) != [2, 3] or len(value.shape) != 3:
         raise Fault(f"call {place_of(node)}: allowed: a mean over height and width")
     pooled = average_to(builder, place_of(node), value, (1, 1))
     return shapes.reshape(builder, f"{place_of(node)}.flat", pooled, shape_of(node))
@@ -148,8 +154,19 @@ def _max_pool(builder: Builder, node: fx.Node, values: Values) -> Value:
     return shapes.max_pool(builder, place_of(node), value, window, shape_of(node)[1:])
 
 
+def _dropout(builder: Builder, node: fx.Node, values: Values) -> Value:
+    if _argument(node, 2, "training", True):
+        raise Fault(
+            f"call {place_of(node)}: drops values in eval mode, too; pass training=self.training"
+        )
+    return _keep(builder, node, values)
+
+
 def _keep(builder: Builder, node: fx.Node, values: Values) -> Value:
     return replace(_value(values, node.args[0]))
+
+
+RESHAPES = ("flatten", "view", "reshape", "squeeze", "unsqueeze")
 
 
 CALLS: dict[str, Lower] = {
@@ -160,11 +177,7 @@ CALLS: dict[str, Lower] = {
     "relu_": _relu,
     "cat": _concatenate,
     "concat": _concatenate,
-    "flatten": _reshape,
-    "view": _reshape,
-    "reshape": _reshape,
-    "squeeze": _reshape,
-    "unsqueeze": _reshape,
+    **dict.fromkeys(RESHAPES, _reshape),
     "permute": _permute,
     "transpose": _permute,
     "pad": _pad,
@@ -172,8 +185,7 @@ CALLS: dict[str, Lower] = {
     "mean": _mean,
     "adaptive_avg_pool2d": _adaptive_average,
     "max_pool2d": _max_pool,
-    "boolean_dispatch": _max_pool,
-    "dropout": _keep,
+    "dropout": _dropout,
     "contiguous": _keep,
     "clone": _keep,
 }

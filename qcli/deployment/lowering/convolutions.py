@@ -47,11 +47,12 @@ class ConvolutionLayer(Layer):
     @property
     def has_border(self) -> bool:
         """Whether zeros around the input take part."""
-        if self.module.padding_mode != "zeros":
+        border = any(pad for pads in self.geometry().pads for pad in pads)
+        if border and self.module.padding_mode != "zeros":
             raise Fault(
                 f"layer {self.name}: padding_mode {self.module.padding_mode}; allowed: zeros"
             )
-        return any(pad for pads in self.geometry().pads for pad in pads)
+        return border
 
     def geometry(self) -> Geometry:
         """Return how windows lie on what `prepare` returns."""

@@ -57,9 +57,10 @@ def round_affine(
     if shared:
         largest, reach = np.full_like(largest, largest.max()), np.full_like(reach, reach.max())
     shift = np.minimum(MULTIPLIER_BITS - _exponent(largest), 60 - _exponent(reach))
-    shift = np.where((largest == 0) & (offset == 0), 0, shift)
+    shift = np.where((largest == 0) & (reach == 0), 0, shift)
+    most = float((1 << MULTIPLIER_BITS) - 1)
     return Dyadic(
-        np.rint(np.ldexp(factors, shift)).astype(np.int64),
+        np.clip(np.rint(np.ldexp(factors, shift)), -most, most).astype(np.int64),
         np.rint(np.ldexp(offset, shift)).astype(np.int64),
         shift.astype(np.int64),
     )

@@ -54,7 +54,7 @@ def _require_integers(value: Value, layer: Layer) -> None:
             f"layer {name}: its input is not quantized; quantize the input, "
             "or the output of the activation before it"
         )
-    if value.offset.any() and layer.has_border:
+    if layer.has_border and value.offset.any():
         raise Fault(
             f"layer {name}: its input has an offset and its border is 0, which is no integer; "
             "quantize the input"

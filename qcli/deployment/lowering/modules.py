@@ -32,6 +32,7 @@ def lower_module(
         value: Its input.
         node: Its call, which knows the shape of the result.
     """
+    _require_torch(name, module)
     if isinstance(module, PASSING):
         return value
     if isinstance(module, LAYERS):
@@ -45,6 +46,19 @@ def lower_module(
         f"module {name} ({type(module).__name__}): not an operation on integers; allowed beside "
         f"convolutions, linear layers and batch norms: {', '.join(k.__name__ for k in _BY_CLASS)}"
     )
+
+
+def _require_torch(name: str, module: Any) -> None:
+    """Refuse a subclass of a module of torch that computes something else."""
+    kinds = type(module).__mro__
+    plain: Any = next(kind for kind in kinds if kind.__module__.startswith("torch.nn.modules"))
+    own = [getattr(module, method, None) for method in ("forward", "_conv_forward")]
+    torchs = [getattr(plain, method, None) for method in ("forward", "_conv_forward")]
+    if plain is not nn.Module and [getattr(each, "__func__", each) for each in own] != torchs:
+        raise Fault(
+            f"module {name} ({type(module).__name__}): computes something else than torch's "
+            f"{plain.__name__}; use that"
+        )
 
 
 def _activate(builder: Builder, name: str, module: Any, value: Value, node: fx.Node) -> Value:
@@ -131,6 +145,8 @@ def _pad(builder: Builder, name: str, module: Any, value: Value, node: fx.Node) 
 
 
 def _enlarge(builder: Builder, name: str, module: Any, value: Value, node: fx.Node) -> Value:
+    if len(value.shape) != 3:
+        raise Fault(f"module {name}: allowed: images")
     down, across = (new / old for new, old in zip(shape_of(node)[1:], value.shape[1:], strict=True))
     if module.mode != "nearest" or down % 1 or across % 1:
         raise Fault(f"module {name}: allowed: mode nearest with whole factors")

@@ -11,8 +11,6 @@ from qcli.deployment.lowering.dyadic import find_midpoints, round_affine, scale_
 from qcli.deployment.lowering.value import Value, single
 from qcli.quantization.quantizer import Quantizer
 
-WIDEST_LOGIT = (1 << 62) - 1
-
 
 def lower_quantizer(builder: Builder, name: str, quantizer: Quantizer, value: Value) -> Value:
     """Quantize a value: its codes are counted, and become integers times steps."""
@@ -65,6 +63,7 @@ def _quantize(
         table = levels[_pixel_codes(value, quantizer)]
         table = table[:1] if (table == table[0]).all() else table
         return builder.add(Lookup, name, value.operands, value.shape, table=table, bounds=bounds)
+    _require_finite(name, value)
     midpoints = find_midpoints(*thresholds)
     rounded = round_affine(value.factors, value.offset, value.magnitudes)
     channels = len(value.offset)
@@ -85,6 +84,11 @@ def _quantize(
     )
 
 
+def _require_finite(name: str, value: Value) -> None:
+    if not (np.isfinite(value.factors).all() and np.isfinite(value.offset).all()):
+        raise Fault(f"{name}: what it receives is not finite: the network diverged; train it anew")
+
+
 def _pixel_codes(value: Value, quantizer: Quantizer) -> np.ndarray:
     """Return the code of each of 256 pixels: [C, 256], computed as training computes it."""
     pixels = torch.arange(256, dtype=torch.float32)[None]
@@ -102,9 +106,11 @@ def lower_logits(builder: Builder, value: Value) -> None:
         raise Fault("the network ends with an activation; leave it out: it changes no order")
     if len(value.shape) != 1:
         raise Fault(f"the network returns {len(value.shape)} axes for each image, not [classes]")
+    _require_finite("the scores", value)
     rounded = round_affine(value.factors, value.offset, value.magnitudes, shared=True)
-    reach = np.abs(rounded.multipliers).T @ value.magnitudes + np.abs(rounded.bias)
-    bound = int(min(reach.max(), WIDEST_LOGIT))
+    magnitudes = value.magnitudes.astype(np.int64)
+    reach = np.abs(rounded.multipliers).T @ magnitudes + np.abs(rounded.bias)
+    bound = int(reach.max())
     names = tuple(each.name for each in value.operands)
     tensor = Tensor("logits", value.shape, -bound, bound)
     shift = int(rounded.shift[0])

@@ -103,20 +103,18 @@ def _pool_codes(
 ) -> Value:
     """Pool the codes that the operands are planes of: the greatest level has the greatest code."""
     made = {node.name: node for node in builder.nodes}
-    lookups = [made[operand.name] for operand in value.operands]
+    lookups = [made.get(operand.name) for operand in value.operands]
     tables = [node.table for node in lookups if isinstance(node, Lookup)]
-    sources = {node.inputs for node in lookups}
-    if len(tables) < len(lookups) or len(sources) > 1:
+    sources = {node.inputs for node in lookups if node}
+    levels = value.factors.T @ np.concatenate(tables) if tables else None
+    rising = levels is not None and (np.diff(levels) >= 0).all()
+    if len(tables) < len(lookups) or len(sources) > 1 or not rising:
         raise Fault(f"{name}: the greatest of sums that are not quantized; quantize them first")
-    codes = made[lookups[0].inputs[0]].output
+    (source,) = sources
+    codes = made[source[0]].output
     channels = codes.shape[0]
-    pooled = max_pool(
-        builder,
-        name,
-        Value((codes,), np.ones((1, channels)), np.zeros(channels)),
-        window,
-        extent,
-    ).operands
+    whole = Value((codes,), np.ones((1, channels)), np.zeros(channels))
+    pooled = max_pool(builder, name, whole, window, extent).operands
     operands = tuple(
         builder.add(
             Lookup,
@@ -162,6 +160,8 @@ def average_pool(
 
 def pad_zeros(builder: Builder, name: str, value: Value, pads: tuple[Pair, ...]) -> Value:
     """Add a border of zeros, of each axis."""
+    if any(pad < 0 for pair in pads for pad in pair):
+        raise Fault(f"{name}: a border below 0, which crops; allowed: 0 or more")
     if value.activations or value.offset.any():
         raise Fault(
             f"{name}: a border of 0 around values that are not quantized; quantize them first"
@@ -205,15 +205,11 @@ def reshape(builder: Builder, name: str, value: Value, shape: tuple[int, ...]) -
     if shape == value.shape:
         return value
     channels, count = shape[0], value.shape[0]
-    if channels % count and (value.factors != value.factors[:, :1]).any():
+    if channels % count and not _alike(value):
         raise Fault(f"{name}: mixes channels of different scales; quantize them first")
     moved = _each(name, value, lambda label, each: builder.add(Reshape, label, (each,), shape))
     if channels % count:
-        if value.offset.any():
-            raise Fault(f"{name}: mixes channels of different offsets; quantize them first")
-        return replace(
-            moved, factors=np.tile(value.factors[:, :1], channels), offset=np.zeros(channels)
-        )
+        return _by_channels(moved, lambda numbers: np.tile(numbers[..., :1], channels))
     share = channels // count
     return _by_channels(moved, lambda numbers: np.repeat(numbers, share, -1))
 
@@ -221,7 +217,7 @@ def reshape(builder: Builder, name: str, value: Value, shape: tuple[int, ...]) -
 def transpose(builder: Builder, name: str, value: Value, axes: tuple[int, ...]) -> Value:
     """Permute the axes of a sample; channels stay where they are, or all have one scale."""
     shape = tuple(value.shape[axis] for axis in axes)
-    if axes[0] != 0 and ((value.factors != value.factors[:, :1]).any() or value.offset.any()):
+    if axes[0] != 0 and not _alike(value):
         raise Fault(f"{name}: moves channels of different scales; quantize them first")
     moved = _each(
         name, value, lambda label, each: builder.add(Transpose, label, (each,), shape, axes=axes)
@@ -254,6 +250,13 @@ def _each(name: str, value: Value, move: Callable[[str, Tensor], Tensor]) -> Val
         for number, operand in enumerate(value.operands)
     )
     return replace(value, operands=operands)
+
+
+def _alike(value: Value) -> bool:
+    """Return whether all channels have one affine and one activation."""
+    slopes = [each.slope[None] for each in value.activations if each.slope is not None]
+    rows = (value.factors, value.offset[None], *slopes)
+    return all(bool((row == row[:, :1]).all()) for row in rows)
 
 
 def _by_channels(value: Value, change: Callable[[Any], Any]) -> Value:

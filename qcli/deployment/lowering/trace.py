@@ -6,12 +6,16 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
+from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 from torch.nn.utils import parametrize
 
+from qcli.deployment.lowering.builder import Fault
 from qcli.errors import ExportError
 from qcli.quantization import surgery
 from qcli.quantization.quantizer import Quantizer
+
+# Two images: a call that mixes images then shows in the shape of its result.
+IMAGES = 2
 
 
 class _Tracer(fx.Tracer):
@@ -43,10 +47,29 @@ def trace_network(model: nn.Module, image_shape: tuple[int, ...]) -> fx.Graph:
         # Tracing runs the network's own Python on proxies: anything may come out of it.
         reason = " ".join(str(error).split())[:200]
         raise ExportError([f"the network cannot be traced: {reason}"]) from None
-    module = fx.GraphModule(model, graph)
+    inputs = [str(node.target) for node in graph.nodes if node.op == "placeholder"]
+    if len(inputs) != 1:
+        raise ExportError([f"the network takes {', '.join(inputs)}; allowed: one batch of images"])
     with torch.no_grad():
-        ShapeProp(module).propagate(torch.zeros(1, *image_shape))
+        _Shapes(fx.GraphModule(model, graph)).propagate(torch.zeros(IMAGES, *image_shape))
     return graph
+
+
+class _Shapes(ShapeProp):
+    """Notes the shape of each result, and calls that read what was changed after it was made."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.versions: dict[fx.Node, int] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run a call; torch counts the changes in place of a tensor and its views."""
+        read = {each: self.env[each] for each in n.all_input_nodes if each in self.versions}
+        n.meta["stale"] = any(value._version != self.versions[each] for each, value in read.items())
+        result = super().run_node(n)
+        if isinstance(result, torch.Tensor):
+            self.versions[n] = result._version
+        return result
 
 
 def _refuse_hooks(model: nn.Module) -> None:
@@ -71,4 +94,9 @@ def place_of(node: fx.Node) -> str:
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
     """Return the shape of a call's result for one image."""
-    return tuple(node.meta["tensor_meta"].shape[1:])
+    found = node.meta["tensor_meta"]
+    if not isinstance(found, TensorMetadata):
+        raise Fault(f"call {place_of(node)}: returns more than one tensor")
+    if len(found.shape) < 2 or found.shape[0] != IMAGES:
+        raise Fault(f"call {place_of(node)}: mixes images, or leaves them no channels")
+    return tuple(found.shape[1:])

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import fx, nn
+from torch.fx.passes.shape_prop import TensorMetadata
 
 from qcli.deployment.graph import Graph, Node, Tensor
 from qcli.deployment.lowering.builder import Builder, Fault
-from qcli.deployment.lowering.calls import CALLS, lower_call
+from qcli.deployment.lowering.calls import CALLS, RESHAPES, lower_call
 from qcli.deployment.lowering.dyadic import Reals
 from qcli.deployment.lowering.modules import lower_module
 from qcli.deployment.lowering.quantizers import lower_logits, lower_quantizer
@@ -56,12 +57,23 @@ def lower(
     Raises:
         ExportError: It does not lower: every fault, by layer.
     """
+    _refuse_diverged(model)
     walk = _Walk(model, image_shape, pixels)
     with torch.no_grad():
         walk.run(trace_network(model, image_shape))
     if walk.builder.faults:
         raise ExportError([*walk.builder.faults, ADVICE])
     return Graph(walk.builder.image, _reachable(walk.builder.nodes), facts)
+
+
+def _refuse_diverged(model: nn.Module) -> None:
+    faults = [
+        f"{name}: not finite: the network diverged; train it anew"
+        for name, numbers in model.state_dict().items()
+        if numbers.is_floating_point() and not numbers.isfinite().all()
+    ]
+    if faults:
+        raise ExportError(faults)
 
 
 def _reachable(nodes: list[Node]) -> tuple[Node, ...]:
@@ -107,6 +119,12 @@ class _Walk:
                 )
 
     def _lower(self, node: fx.Node) -> Value | None:
+        if node.meta["stale"]:
+            place = f"module {node.target}" if node.op == "call_module" else f"call {place_of(node)}"
+            raise Fault(
+                f"{place}: reads a tensor that was changed in place after it was made; "
+                "set inplace=False"
+            )
         match node.op:
             case "placeholder":
                 return self.image
@@ -124,16 +142,17 @@ class _Walk:
         if not isinstance(result, fx.Node):
             raise Fault("the network returns more than its scores")
         value = self.values[result]
-        if value is not None:
-            lower_logits(self.builder, value)
+        if value is None:
+            raise Fault("the network returns something else than scores of its image")
+        lower_logits(self.builder, value)
 
     def _call_module(self, node: fx.Node) -> Value | None:
         name, module = str(node.target), self.modules[str(node.target)]
-        value = self.values.get(node.all_input_nodes[0])
-        if len(node.all_input_nodes) > 1:
-            raise Fault(f"module {name} ({type(module).__name__}): more than one input")
+        if len(node.all_input_nodes) != 1:
+            raise Fault(f"module {name} ({type(module).__name__}): allowed: one input")
+        value = self.values[node.all_input_nodes[0]]
         if value is None:
-            return None
+            raise Fault(f"module {name} ({type(module).__name__}): its input is no activation")
         if isinstance(module, Quantizer):
             place = name.removesuffix("_quantizer")
             return lower_quantizer(self.builder, place, module, value)
@@ -147,16 +166,21 @@ class _Walk:
         return value
 
     def _call(self, node: fx.Node) -> Value | None:
-        if any(self.values.get(each) is None for each in node.all_input_nodes):
+        if "tensor_meta" not in node.meta:
+            # A number, such as a size: what it leads to shows in the shapes of results.
             return None
         name = str(getattr(node.target, "__name__", node.target))
         if name not in CALLS:
             raise Fault(f"call {place_of(node)} ({name}): not an operation on integers")
+        strange = [each.name for each in node.all_input_nodes if self.values[each] is None]
+        if strange and name not in RESHAPES:
+            raise Fault(f"call {place_of(node)} ({name}): takes {strange[0]}, no activation")
         return lower_call(self.builder, node, name, self.values)
 
 
 def _pretend(node: fx.Node) -> Value | None:
     """Return whole numbers of the shape that a call has, so that faults behind it are found."""
-    if "tensor_meta" not in node.meta or node.op == "output":
+    found = node.meta.get("tensor_meta")
+    if not isinstance(found, TensorMetadata):
         return None
-    return single(Tensor(node.name, shape_of(node), 0, 1), 1.0)
+    return single(Tensor(node.name, tuple(found.shape[1:]) or (1,), 0, 1), 1.0)

@@ -36,6 +36,11 @@ def read_planes(name: str, module: Any) -> list[Plane]:
     """
     parametrization: Any = module.parametrizations.weight
     quantizer: Quantizer = parametrization[0]
+    if not isinstance(quantizer, Quantizer) or len(parametrization) > 1:
+        names = ", ".join(type(each).__name__ for each in parametrization)
+        raise Fault(
+            f"layer {name}: its weight is parametrized by {names}; allowed: one weight quantizer"
+        )
     planes = quantizer.planes() if quantizer.quantizes else None
     if planes is None:
         raise Fault(f"layer {name}: {_explain(quantizer)}")
