@@ -365,6 +365,12 @@ def test_t_between_int32_and_uint32(tmp_path):
     check(finish(make, "joined"), images, tmp_path)
 
 
+def test_sums_beyond_the_whole_numbers_of_float32(tmp_path):
+    make, images = every_pixel_pair([[3 << 16, 1], [1 << 16, -1]])
+    assert 1 << 24 < make.tensors["sum"].high < 1 << 26
+    check(finish(make, "sum"), images, tmp_path)
+
+
 def test_inputs_and_weights_wider_than_bytes(tmp_path):
     make = GraphMaker((2, 9, 9), 3)
     x = make.lookup("image", "wide", list(range(-32768, 32768, 7)), rows=2)
