@@ -3,7 +3,7 @@
 thresholds   sign[c] * I is compared with the thresholds of the channel: one operand
 boundaries   t is compared with the boundaries of the channel
 grid         2^lift[c] * t is compared with boundaries that all channels share
-shift        t is rounded to a multiple of 2^shift[c], where that is proved equal
+shift        the operand, or t, is scaled and rounded, where that is proved equal
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from qcli.deployment.boundaries import find_steps
 from qcli.deployment.graph import Integers, Quantize, Tensor
-from qcli_exporters.c99.rounding import fit_rounding
+from qcli_exporters.c99.rounding import Places, fit_rounding, scale_places, scale_sums
 from qcli_exporters.c99.table import narrow, share_rows
 
 
@@ -89,20 +89,21 @@ def _grid(node: Quantize, operands: Sequence[Tensor]) -> Form | None:
 
 
 def _shift(node: Quantize, operands: Sequence[Tensor]) -> Form | None:
-    """Round t, moved by an offset for which no operand can tell the difference."""
+    """Round the operand, or the sum of several, in a way that no value can tell from comparing."""
     if len(operands) == 1:
         steps = find_steps(node, operands[0])
-        unit = np.abs(node.multipliers[0])
-        low, high = _flipped_range(steps.signs, operands[0])
-        reached = steps.thresholds
+        places = Places(steps.thresholds, *_flipped_range(steps.signs, operands[0]))
+        rounding = fit_rounding(places, *scale_places(node, places))
+        multipliers = steps.signs if rounding is None else steps.signs * rounding.factors
     else:
-        unit = np.ones_like(node.bias)
         low, high = (each - node.bias for each in range_of_sums(node, operands))
         reached = (node.boundaries - node.bias[:, None]).clip(low[:, None], high[:, None] + 1)
-    rounding = fit_rounding(node, reached, unit, low, high)
+        places = Places(reached, low, high)
+        rounding = fit_rounding(places, *scale_sums(node, places))
+        multipliers = node.multipliers.T
     if rounding is None:
         return None
-    channels = {"multipliers": node.multipliers.T, "offsets": rounding.offsets}
+    channels = {"multipliers": multipliers, "offsets": rounding.offsets}
     return Form({**channels, "shifts": rounding.shifts}, ties=rounding.ties)
 
 

@@ -23,6 +23,7 @@ from qcli.deployment.graph import (
     Reshape,
     Signs,
 )
+from qcli_exporters.c99.reordering import quantize_early
 from qcli_exporters.c99.stored import Shape, Stored, lie_alike
 
 ELEMENTWISE = (Lookup, Quantize, Signs)
@@ -77,7 +78,7 @@ class Program:
 def make_program(graph: Graph) -> Program:
     """Lay out the tensors and join products with what reads them."""
     layout = _Layout(graph)
-    for node in graph.nodes:
+    for node in quantize_early(graph):
         layout.add(node)
     steps = tuple(map(Step, layout.nodes))
     return _join_products(Program(steps, layout.stored, layout.homes))

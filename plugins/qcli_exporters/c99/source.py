@@ -122,9 +122,10 @@ def _call(
         if function.unpacking:
             unpacked = [_point(plan.offsets[_filter_of(step)], function.unpacking[1])]
         yield f"step_{number}({', '.join([*inputs, output, *unpacked])});"
-        if name in graph.observed:
-            count = program.stored[name].count
-            yield f"OBSERVE({graph.observed.index(name)}, {output}, {count});"
+        for index, told in enumerate(graph.observed):
+            # What lies in the memory of this output is told now, whatever its name.
+            if program.home(told) == name:
+                yield f"OBSERVE({index}, {output}, {program.stored[told].count});"
 
 
 def _place(name: str, program: Program, plan: MemoryPlan) -> str:
