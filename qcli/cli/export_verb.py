@@ -11,9 +11,8 @@ import click
 from qcli.catalog.entries import ExporterEntry
 from qcli.catalog.given_options import parse_options
 from qcli.catalog.load import load_catalog
+from qcli.cli.deployment_options import deployment_options
 from qcli.cli.options import json_option, plugin_options
-
-SCALINGS = ("exact", "fixed16", "fixed32", "single-shift", "double-shift")
 
 
 @click.command("export")
@@ -29,21 +28,7 @@ SCALINGS = ("exact", "fixed16", "fixed32", "single-shift", "double-shift")
     metavar="NAME=VALUE",
     help="An option of the format; `qcli show FORMAT` lists them; may be repeated.",
 )
-@click.option(
-    "--scaling",
-    type=click.Choice(SCALINGS),
-    default="exact",
-    show_default=True,
-    help="How sums are scaled; all but exact are coarser, and differ from the reference.",
-)
-@click.option(
-    "--weights",
-    type=click.Choice(["best", "last"]),
-    default="best",
-    show_default=True,
-    help="Which epoch's weights.",
-)
-@click.option("-p", "--data-dir", type=Path, metavar="DIR", help="Where data sets lie.")
+@deployment_options
 @json_option
 @plugin_options
 def command(

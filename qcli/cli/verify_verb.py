@@ -12,7 +12,7 @@ import click
 
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.load import load_catalog
-from qcli.cli.export_verb import SCALINGS
+from qcli.cli.deployment_options import deployment_options
 from qcli.cli.options import json_option, plugin_options
 from qcli.errors import TargetError, UsageError
 
@@ -38,21 +38,7 @@ if TYPE_CHECKING:
     help="A file or folder that `qcli export` wrote before, in place of a new one.",
 )
 @click.option("--images", type=click.IntRange(1), help="How many test images; default: all.")
-@click.option(
-    "--scaling",
-    type=click.Choice(SCALINGS),
-    default="exact",
-    show_default=True,
-    help="How the forms scale sums; they are compared with the exact reference.",
-)
-@click.option(
-    "--weights",
-    type=click.Choice(["best", "last"]),
-    default="best",
-    show_default=True,
-    help="Which epoch's weights.",
-)
-@click.option("-p", "--data-dir", type=Path, metavar="DIR", help="Where data sets lie.")
+@deployment_options
 @json_option
 @plugin_options
 def command(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,40 +11,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qcli.deployment.comparison import Results
+from qcli.deployment.comparison import Agreement, Results
 from qcli.deployment.graph import Graph, Integers, Quantize
 from qcli.quantization.quantizer import Quantizer
 from qcli.quantization.surgery import quantizers
 from qcli.training.evaluation import evaluating
 
 
-@dataclass
-class FloatAgreement:
+class FloatAgreement(Agreement):
     """How the float32 network compares with the integers.
 
-    Locally: every quantizer receives what the integers before it give, so that one difference
-    does not become many.
-
-    Args:
-        wrong: Codes that differ locally, by quantizer.
-        compared: Codes compared.
-        argmax: Images whose class is the integers'.
-        right: Images whose class is the label.
-        images: Images compared.
+    `wrong` and `compared` count codes locally: every quantizer receives what the integers before
+    it give, so that one difference does not become many.
     """
-
-    wrong: dict[str, int] = field(default_factory=dict)
-    compared: dict[str, int] = field(default_factory=dict)
-    argmax: int = 0
-    right: int = 0
-    images: int = 0
 
     @property
     def rates(self) -> dict[str, float]:
         """The local mismatch of each quantizer, 0..1."""
         return {name: self.wrong[name] / self.compared[name] for name in self.wrong}
 
-    def add(
+    def add_network(
         self,
         model: nn.Module,
         graph: Graph,

@@ -107,7 +107,7 @@ def verify(
     for images, network_images, labels in _batches(prepared, reference, data_dir, most_images):
         expected = run_graph(reference, images)
         own.add(expected, expected, labels)
-        floating.add(prepared.deployment.model, reference, network_images, expected, labels)
+        floating.add_network(prepared.deployment.model, reference, network_images, expected, labels)
         verdicts = [_judge(verdict, images, expected, labels) for verdict in verdicts]
     return Verification(own.images, own, floating, tuple(verdicts))
 

@@ -99,8 +99,9 @@ def find_midpoints(tau: Reals, strict: NDArray[np.bool_]) -> Midpoints:
     first = tau.astype(np.float32)
     below = first.astype(np.float64) < tau
     above = strict & (first.astype(np.float64) == tau)
-    first = np.where(below | above, np.nextafter(first, np.float32(np.inf)), first)
-    previous = np.nextafter(first, np.float32(-np.inf)).astype(np.float64)
+    with np.errstate(over="ignore"):
+        first = np.where(below | above, np.nextafter(first, np.float32(np.inf)), first)
+        previous = np.nextafter(first, np.float32(-np.inf)).astype(np.float64)
     never = np.isinf(tau) & (tau > 0)
     points = np.where(never, np.inf, (previous + first.astype(np.float64)) / 2)
     even = (first.view(np.int32) & 1) == 0

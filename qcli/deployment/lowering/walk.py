@@ -21,7 +21,7 @@ from qcli.deployment.lowering.calls import CALLS, RESHAPES, lower_call
 from qcli.deployment.lowering.dyadic import Reals
 from qcli.deployment.lowering.modules import lower_module
 from qcli.deployment.lowering.quantizers import lower_logits, lower_quantizer
-from qcli.deployment.lowering.trace import place_of, shape_of, trace_network
+from qcli.deployment.lowering.trace import place_of, trace_network
 from qcli.deployment.lowering.value import Value, single
 from qcli.errors import ExportError
 from qcli.quantization.quantizer import Quantizer
@@ -120,7 +120,9 @@ class _Walk:
 
     def _lower(self, node: fx.Node) -> Value | None:
         if node.meta["stale"]:
-            place = f"module {node.target}" if node.op == "call_module" else f"call {place_of(node)}"
+            place = (
+                f"module {node.target}" if node.op == "call_module" else f"call {place_of(node)}"
+            )
             raise Fault(
                 f"{place}: reads a tensor that was changed in place after it was made; "
                 "set inplace=False"
