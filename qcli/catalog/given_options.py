@@ -13,12 +13,12 @@ from qcli.errors import UsageError, suggest
 
 
 def parse_options(entry: ExporterEntry, texts: Sequence[str]) -> dict[str, Any]:
-    """Read NAME=VALUE options of an exporter; values are JSON, or words.
+    """Read NAME=VALUE options of an exporter, beside its defaults; values are JSON, or words.
 
     Raises:
         UsageError: The exporter has no such option, or it does not take that value.
     """
-    found: dict[str, Any] = {}
+    found = {name: schema["default"] for name, schema in entry.options.items()}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or name not in entry.options:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qcli.catalog.catalog import Catalog
+from qcli.catalog.given_options import parse_options
 from qcli.catalog.load import load_catalog
 from qcli.cli.deployment_options import deployment_options
 from qcli.cli.options import json_option, plugin_options
@@ -148,5 +149,7 @@ def _choose(
         entry = catalog.exporter(name)
         if entry.execute is None:
             raise UsageError(f"--format {name}: it is not run here; allowed: {', '.join(runnable)}")
+        defaults = parse_options(entry, ())
         choices = entry.options.get("form", {}).get("enum")
-        yield from ((name, {"form": choice}) for choice in choices) if choices else [(name, {})]
+        forms_of_it = [{"form": choice} for choice in choices] if choices else [{}]
+        yield from ((name, {**defaults, **form}) for form in forms_of_it)

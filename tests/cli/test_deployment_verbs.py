@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import qcli
 from qcli.cli import cli
 from qcli.deployment.graph import Convolution, Graph, Quantize
 from qcli.deployment.packed import read_graph, write_graph
@@ -62,6 +63,19 @@ def test_a_packed_file_is_far_smaller_than_float(trained, tmp_path):
     assert sizes["bytes"] == path.stat().st_size
     assert "conv2  51,200   200.0 KiB  25.0 KiB" in told
     assert f"wrote {path}, " in told
+
+
+FORMS = ("packed", "weights", "onnx-integer", "onnx-qdq", "qonnx", "c99")
+
+
+def test_every_format_is_written_as_it_stands(trained, tmp_path):
+    assert set(FORMS) <= set(qcli.load_catalog().of_kind("exporters"))
+    for form in FORMS:
+        path = tmp_path / form
+        run("export", trained, "--format", form, "-o", path)
+        assert path.is_dir() == (form in ("weights", "c99"))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == set(FORMS), "nothing else is left behind"
 
 
 def test_every_form_agrees_and_the_certificate_says_what_was_proved(trained, certificate):
@@ -239,8 +253,6 @@ def test_plan_of_an_integer_recipe_says_yes():
 
 def test_the_reference_has_what_was_trained(trained, tmp_path):
     """Codes of the graph are codes of the quantizers."""
-    import qcli
-
     path = tmp_path / "x.qcli"
     run("export", trained, "--format", "packed", "-o", path)
     graph, baked = read_graph(path), qcli.bake(qcli.load_run(trained))
