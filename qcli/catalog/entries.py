@@ -122,8 +122,9 @@ class ExporterEntry:
         source: Where the form is described.
         suffix: How the file name ends, with its dot; "" for a folder.
         build: Called as `build(deployment, path, **options)` with a `qcli.Deployment`; writes
-            `path` and nothing else. It raises `qcli.ExportError` where the form cannot hold the
-            network, naming the layer.
+            `path` and nothing else. What it returns, None or JSON values by name, such as the
+            bytes of RAM, is told beside the size of the file. It raises `qcli.ExportError` where
+            the form cannot hold the network, naming the layer.
         options: JSON Schema properties of the keyword parameters, as for quantizers.
         execute: Called as `execute(path, images)` with uint8 [N, C, H, W], what `build` wrote is
             run; returns integers [N, ...] by name for each of `graph.observed` that the form

@@ -53,11 +53,12 @@ def command(
     path = output or _default_path(run, entry)
     require_free(path)
     prepared = prepare_run(run, integers=entry.needs_integers, **_lowering(entry, options))
-    write_form(entry, prepared.deployment, path, chosen)
+    told = write_form(entry, prepared.deployment, path, chosen)
     if as_json:
-        print_data(json.dumps(sizes_to_json(prepared.deployment, path, size_of(path)), indent=2))
+        sizes = sizes_to_json(prepared.deployment, path, size_of(path))
+        print_data(json.dumps({**sizes, "told": told}, indent=2))
         return
-    print_sizes(prepared.deployment, path, size_of(path))
+    print_sizes(prepared.deployment, path, size_of(path), told)
 
 
 def _default_path(run: Path, entry: ExporterEntry) -> Path:

@@ -16,8 +16,11 @@ from qcli.errors import RunError, UsageError
 
 def write_form(
     entry: ExporterEntry, deployment: Deployment, path: Path, options: Mapping[str, Any]
-) -> None:
+) -> Mapping[str, Any]:
     """Write a form beside its place, and move it there when it is whole.
+
+    Returns:
+        What the exporter tells of it.
 
     Raises:
         UsageError: Something lies there already.
@@ -28,8 +31,9 @@ def write_form(
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        build_entry(entry, deployment, partial, **options)
+        told = build_entry(entry, deployment, partial, **options)
         os.replace(partial, path)
+        return told or {}
     except OSError as error:
         raise RunError(f"{error.filename or path}: {error.strerror or error}") from error
     finally:

@@ -37,8 +37,8 @@ def sizes_to_json(deployment: Deployment, path: Path, size: int) -> Mapping[str,
     }
 
 
-def print_sizes(deployment: Deployment, path: Path, size: int) -> None:
-    """Print the size of each layer packed against float, and in total."""
+def print_sizes(deployment: Deployment, path: Path, size: int, told: Mapping[str, Any]) -> None:
+    """Print the size of each layer packed against float, in total, and what the exporter tells."""
     console = make_console(stderr=False)
     if deployment.graph:
         layers = count_sizes(deployment.graph)
@@ -64,6 +64,9 @@ def print_sizes(deployment: Deployment, path: Path, size: int) -> None:
             markup=False,
         )
     console.print(f"wrote {path}, {format_bytes(size)}", markup=False, soft_wrap=True)
+    for name, value in told.items():
+        number = f"{value:,}" if isinstance(value, int) else str(value)
+        console.print(f"{name.replace('_', ' ')}: {number}", markup=False)
 
 
 def print_verification(verification: Verification, graph: Graph) -> None:

@@ -15,12 +15,15 @@ from qcli_exporters.c99.source import write_source
 MOST_NUMBERS = 1 << 31
 
 
-def write_c99(deployment: Deployment, path: Path) -> None:
+def write_c99(deployment: Deployment, path: Path) -> dict[str, int]:
     """Write NAME.c, NAME.h, main.c, a Makefile and manifest.json into a folder.
 
     Args:
         deployment: With its integer graph.
         path: The folder; made where it is not there.
+
+    Returns:
+        What `describe_c99` reads back: the bytes of RAM and flash.
 
     Raises:
         ExportError: A tensor is too large for 32-bit places or 64-bit integers.
@@ -36,6 +39,7 @@ def write_c99(deployment: Deployment, path: Path) -> None:
     for file, text in source.files.items():
         (path / file).write_text(text, "utf-8")
     write_manifest(manifest, path)
+    return describe_c99(path)
 
 
 def describe_c99(path: Path) -> dict[str, int]:

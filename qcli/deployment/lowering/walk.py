@@ -59,7 +59,8 @@ def lower(
     """
     _refuse_diverged(model)
     walk = _Walk(model, image_shape, pixels)
-    with torch.no_grad():
+    # Numbers that are not finite are refused where a quantizer receives them.
+    with torch.no_grad(), np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         walk.run(trace_network(model, image_shape))
     if walk.builder.faults:
         raise ExportError([*walk.builder.faults, ADVICE])
