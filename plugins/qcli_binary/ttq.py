@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qcli import Quantizer, TensorInfo
+from qcli import Planes, Quantizer, TensorInfo
 
 _SMALLEST_SCALE = 1e-6
 
@@ -87,6 +87,12 @@ class TTQ(Quantizer):
         """Return {-Wn, 0, Wp}: [3]."""
         positive, negative = self.positive_scale.detach(), self.negative_scale.detach()
         return torch.stack([-negative, torch.zeros_like(positive), positive])
+
+    def planes(self) -> Planes:
+        """Return a mask for either sign, also while both scales are equal, as at the start."""
+        negative, _, positive = self.codebook().double()
+        masks = torch.tensor([[1, 0], [0, 0], [0, 1]], dtype=torch.int32)
+        return Planes(torch.stack([negative, positive]), masks.to(negative.device))
 
     def codes(self, latent: Tensor) -> Tensor:
         """Return 0 for -Wn, 1 for 0, 2 for Wp."""

@@ -15,11 +15,11 @@ from qcli.catalog.given_options import parse_options
 from qcli.catalog.load import load_catalog
 from qcli.cli.deployment_options import deployment_options
 from qcli.cli.options import json_option, plugin_options
-from qcli.errors import TargetError, UsageError
+from qcli.errors import ExportError, MissingTool, TargetError, UsageError
 
 if TYPE_CHECKING:
     from qcli.deployment.preparation import Prepared
-    from qcli.deployment.verification import Artifact, Verification
+    from qcli.deployment.verification import Artifact, Verdict
 
 
 @click.command("verify")
@@ -54,44 +54,52 @@ def command(
 
     Writes RUN/verify.json; exits with 4 where a form differs.
     """
+    from qcli.deployment.certificate import certify
     from qcli.deployment.preparation import prepare_run
-    from qcli.deployment.verification import hash_path, to_json, verify
+    from qcli.deployment.verification import verify
     from qcli.reporting.console import print_data
     from qcli.reporting.deployment import print_verification
     from qcli.training.run_directory import RunDirectory
 
     catalog = load_catalog(options["plugins"])
     given = [_read_artifact(text, catalog) for text in artifacts]
+    _require_effect(options["scaling"], forms, artifacts)
     prepared = prepare_run(run, **{**options, "scaling": "exact"})
-    reference = prepared.deployment.integers
+    directory = RunDirectory(run)
+    # Until this proof is done there is none: an older one may be of other weights.
+    directory.remove("verify.json")
     with TemporaryDirectory() as folder:
-        written = _write(prepared, catalog, forms, bool(given), options["scaling"], Path(folder))
+        chosen = [] if artifacts and not forms else list(_choose(catalog, forms))
+        writer = _Writer(prepared, catalog, options["scaling"], Path(folder), bool(forms))
+        written = [writer.write(name, settings) for name, settings in chosen]
+        ready = [each for each in written if not _is_skipped(each)]
         verification = verify(
             prepared,
-            reference,
-            [*given, *written],
+            [*given, *(each.artifact for each in ready)],
             data_dir=options["data_dir"],
             most_images=images,
-        )
-        facts = {
-            "run": str(run),
-            "weights": options["weights"],
-            "weights_sha256": hash_path(run / f"{options['weights']}.safetensors"),
-            "recipes_sha256": prepared.revival.record["recipes_sha256"],
-            "scaling": options["scaling"],
-        }
-        certificate = to_json(verification, reference, facts)
-    RunDirectory(run).write("verify.json", certificate)
+        ).with_skipped([each for each in written if _is_skipped(each)])
+        facts = {"run": str(run), "scaling": options["scaling"]}
+        certificate = certify(verification, facts)
+    directory.write("verify.json", certificate)
     if as_json:
         print_data(json.dumps(certificate, indent=2))
     else:
-        print_verification(verification, reference)
-    _judge(verification, options["scaling"])
+        print_verification(verification)
+    if verification.failed:
+        raise TargetError("\n".join(verification.faults))
 
 
-def _judge(verification: Verification, scaling: str) -> None:
-    if scaling == "exact" and not verification.holds:
-        raise TargetError("not every form computes the integers of the reference")
+def _is_skipped(verdict: Verdict) -> bool:
+    return bool(verdict.skipped)
+
+
+def _require_effect(scaling: str, forms: tuple[str, ...], artifacts: tuple[str, ...]) -> None:
+    if scaling != "exact" and artifacts and not forms:
+        raise UsageError(
+            f"--scaling {scaling} has no effect: it scales forms that are written, and none is; "
+            "add --format"
+        )
 
 
 def _read_artifact(text: str, catalog: Catalog) -> Artifact:
@@ -108,44 +116,14 @@ def _read_artifact(text: str, catalog: Catalog) -> Artifact:
     return Artifact(entry, Path(path), path)
 
 
-def _write(
-    prepared: Prepared,
-    catalog: Catalog,
-    forms: tuple[str, ...],
-    any_given: bool,
-    scaling: str,
-    folder: Path,
-) -> list[Artifact]:
-    """Write the forms that were asked for, or all, unless others were brought along."""
-    from dataclasses import replace
-
-    from qcli.deployment.scaling import coarsen
-    from qcli.deployment.verification import Artifact
-    from qcli.deployment.writing import write_form
-
-    graph = coarsen(prepared.deployment.integers, scaling)
-    deployment = replace(prepared.deployment, graph=graph)
-    written = []
-    for name, options in _choose(catalog, forms, any_given):
-        entry = catalog.exporter(name)
-        label = " ".join([name, *(str(value) for value in options.values())])
-        path = folder / f"{label.replace(' ', '-')}{entry.suffix}"
-        write_form(entry, deployment, path, options)
-        told = label if scaling == "exact" else f"{label}, {scaling} (lossy)"
-        written.append(Artifact(entry, path, told))
-    return written
-
-
-def _choose(
-    catalog: Catalog, forms: tuple[str, ...], any_given: bool
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield formats with their options: one with a choice of forms is run in each."""
+def _choose(catalog: Catalog, forms: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield formats with their options: one with an option `form` is run in each."""
     runnable = [
         offer.entry.name
         for offer in catalog.of_kind("exporters").values()
         if getattr(offer.entry, "execute", None) is not None
     ]
-    for name in forms or ([] if any_given else runnable):
+    for name in forms or runnable:
         entry = catalog.exporter(name)
         if entry.execute is None:
             raise UsageError(f"--format {name}: it is not run here; allowed: {', '.join(runnable)}")
@@ -153,3 +131,47 @@ def _choose(
         choices = entry.options.get("form", {}).get("enum")
         forms_of_it = [{"form": choice} for choice in choices] if choices else [{}]
         yield from ((name, {**defaults, **form}) for form in forms_of_it)
+
+
+class _Writer:
+    """Writes forms into a folder.
+
+    Args:
+        prepared: The run.
+        catalog: Where formats are found.
+        scaling: How they scale sums.
+        folder: Where to.
+        demanded: Whether the user named the formats: one that cannot hold the network fails.
+    """
+
+    def __init__(
+        self, prepared: Prepared, catalog: Catalog, scaling: str, folder: Path, demanded: bool
+    ) -> None:
+        from dataclasses import replace
+
+        from qcli.deployment.scaling import coarsen
+
+        graph = coarsen(prepared.deployment.integers, scaling)
+        self.deployment = replace(prepared.deployment, graph=graph)
+        self.catalog, self.scaling, self.folder = catalog, scaling, folder
+        self.refusals: tuple[type[Exception], ...] = (MissingTool, ExportError)
+        if demanded:
+            self.refusals = (MissingTool,)
+
+    def write(self, name: str, settings: dict[str, Any]) -> Verdict:
+        """Write one form; where it cannot be written, say why."""
+        from qcli.deployment.comparison import Agreement
+        from qcli.deployment.verification import Artifact, Verdict
+        from qcli.deployment.writing import write_form
+
+        entry = self.catalog.exporter(name)
+        label = " ".join([name, *(str(value) for value in settings.values())])
+        path = self.folder / f"{label.replace(' ', '-')}{entry.suffix}"
+        lossy = self.scaling != "exact"
+        told = f"{label}, {self.scaling} (lossy)" if lossy else label
+        artifact = Artifact(entry, path, told, lossy)
+        try:
+            write_form(entry, self.deployment, path, settings)
+        except self.refusals as error:
+            return Verdict(artifact, Agreement(), skipped=str(error).replace("\n", "; "))
+        return Verdict(artifact, Agreement())

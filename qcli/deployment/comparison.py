@@ -32,15 +32,28 @@ class Agreement:
     images: int = 0
 
     def add(self, form: Results, reference: Results, labels: NDArray[Any]) -> None:
-        """Count a batch."""
+        """Count a batch; what a form does not tell, or tells in another shape, is wrong."""
         for name, values in reference.items():
-            if name in form:
-                self.wrong[name] = self.wrong.get(name, 0) + _differences(form[name], values)
-                self.compared[name] = self.compared.get(name, 0) + values.size
-        classes = form["logits"].argmax(1)
-        self.argmax += int((classes == reference["logits"].argmax(1)).sum())
-        self.right += int((classes == labels).sum())
+            self.count(name, count_differences(form.get(name), values), values.size)
+        scores = form.get("logits")
+        known = scores if _is_alike(scores, reference["logits"]) else None
+        self.count_classes(known, reference["logits"], labels)
+
+    def count(self, name: str, different: int, size: int) -> None:
+        """Count the integers of a tensor."""
+        self.wrong[name] = self.wrong.get(name, 0) + different
+        self.compared[name] = self.compared.get(name, 0) + size
+
+    def count_classes(
+        self, scores: NDArray[Any] | None, reference: NDArray[Any], labels: NDArray[Any]
+    ) -> None:
+        """Count the images of which scores name the same class, and the right one."""
         self.images += len(labels)
+        if scores is None:
+            return
+        classes = scores.argmax(1)
+        self.argmax += int((classes == reference.argmax(1)).sum())
+        self.right += int((classes == labels).sum())
 
     @property
     def first_divergence(self) -> str | None:
@@ -49,12 +62,27 @@ class Agreement:
 
     @property
     def is_exact(self) -> bool:
-        """Whether every integer of every tensor is equal."""
-        return self.first_divergence is None
+        """Whether there was something to compare, and all of it is equal."""
+        return bool(self.compared) and self.first_divergence is None
+
+    @property
+    def top1(self) -> float:
+        """Share of images whose class is the label, 0..1."""
+        return self.right / max(1, self.images)
+
+    @property
+    def same_class(self) -> float:
+        """Share of images whose class is the reference's, 0..1."""
+        return self.argmax / max(1, self.images)
 
 
-def _differences(values: NDArray[Any], reference: NDArray[Any]) -> int:
-    if values.shape != reference.shape:
+def _is_alike(values: NDArray[Any] | None, reference: NDArray[Any]) -> bool:
+    return values is not None and values.shape == reference.shape and values.dtype.kind in "iu"
+
+
+def count_differences(values: NDArray[Any] | None, reference: NDArray[Any]) -> int:
+    """Return how many integers differ: all of them where there are none of that shape."""
+    if values is None or not _is_alike(values, reference):
         return reference.size
     return int((values != reference).sum())
 

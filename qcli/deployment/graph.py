@@ -258,5 +258,8 @@ class Graph:
     @property
     def observed(self) -> tuple[str, ...]:
         """The tensors in which every form must agree: what quantizers make, and the logits."""
-        kinds = (Quantize, Logits)
-        return tuple(node.name for node in self.nodes if isinstance(node, kinds))
+        return tuple(node.name for node in self.nodes if self._is_observed(node))
+
+    def _is_observed(self, node: Node) -> bool:
+        reads_pixels = isinstance(node, Lookup) and node.inputs == (self.image.name,)
+        return reads_pixels or isinstance(node, Quantize | Logits)

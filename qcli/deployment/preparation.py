@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from qcli.deployment.deployment import Deployment
+from qcli.deployment.hashing import hash_path
 from qcli.deployment.lowering.walk import Pixels, lower
 from qcli.deployment.scaling import EXACT, coarsen
 from qcli.errors import ExportError, RunError
 from qcli.recipe.setting import Setting
 from qcli.training.data import load_splits
+from qcli.training.normalization import find_affine
 from qcli.training.pixels import describe_pixels
 from qcli.training.revival import Revival, revive_run
 from qcli.training.run_directory import RunDirectory
-from qcli.training.splits import Splits
+from qcli.training.splits import Normalization, Splits
+
+MEAN_OF_EACH_PIXEL = (
+    "the image: its normalization, lq_nets, has a mean for each pixel; train with another"
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def prepare_run(
     model = revival.model.eval()
     graph = None
     if integers:
-        facts = _facts(revival, pixels)
+        facts = _facts(revival, pixels, path / f"{weights}.safetensors")
         graph = coarsen(lower(model, shape, make_pixels(pixels), facts), scaling)
     return Prepared(revival, Deployment(_name(revival), model, shape, graph, pixels))
 
@@ -107,11 +111,8 @@ def make_pixels(pixels: Mapping[str, Any]) -> Pixels:
         ExportError: Each pixel has a mean of its own.
     """
     if pixels["mean"] is None:
-        raise ExportError(
-            ["the image: its normalization, lq_nets, has a mean for each pixel; train with another"]
-        )
-    mean, std = torch.as_tensor(pixels["mean"]), torch.as_tensor(pixels["std"])
-    factor, offset = 1 / (255 * std), -mean / std
+        raise ExportError([MEAN_OF_EACH_PIXEL])
+    factor, offset = find_affine(Normalization(pixels["mean"], pixels["std"]))
     return Pixels(factor.double().numpy(), offset.double().numpy())
 
 
@@ -121,12 +122,14 @@ def _name(revival: Revival) -> str:
     return re.sub("[^A-Za-z0-9]+", "_", "_".join(words)).strip("_").lower()
 
 
-def _facts(revival: Revival, pixels: Mapping[str, Any]) -> Mapping[str, Any]:
+def _facts(revival: Revival, pixels: Mapping[str, Any], weights: Path) -> Mapping[str, Any]:
     dataset = revival.setting.dataset
     return {
         "architecture": revival.setting.architecture_name,
         "dataset": dataset.name if dataset else None,
         "recipes_sha256": revival.record["recipes_sha256"],
+        "weights": weights.name,
+        "weights_sha256": hash_path(weights),
         "scaling": EXACT,
         "image": pixels["image"],
         "classes": pixels["classes"],

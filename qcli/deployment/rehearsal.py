@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import nn
 
 from qcli.catalog.catalog import Catalog
 from qcli.deployment.lowering.walk import Pixels, lower
+from qcli.deployment.preparation import MEAN_OF_EACH_PIXEL
 from qcli.errors import ExportError, PlanError
 from qcli.quantization.calibration import calibrate
 from qcli.quantization.surgery import quantizers
@@ -14,6 +16,8 @@ from qcli.recipe.setting import Setting
 from qcli.training.assembly import assemble
 
 IMAGES = 4
+# What normalized images look like, where a recipe normalizes them.
+OFFSET = -0.5
 
 
 def find_obstacles(setting: Setting, catalog: Catalog) -> list[str]:
@@ -23,23 +27,28 @@ def find_obstacles(setting: Setting, catalog: Catalog) -> list[str]:
         setting: What would be trained.
         catalog: Where plugins are found.
     """
+    normalize = setting.training.normalize if setting.training else "dataset"
+    offset = 0.0 if normalize == "none" else OFFSET
     model = assemble(setting, catalog, num_classes=None).model
-    shape = setting.image_shape
-    images = torch.rand(IMAGES, *shape, generator=torch.Generator().manual_seed(0))
-    if any(slot != "weight" for _, slot, _ in quantizers(model)):
-        try:
-            calibrate(model, [images])
-        except PlanError as error:
-            return list(error.faults)
+    channels, height, width = setting.image_shape
+    draw = torch.Generator().manual_seed(0)
+    images = torch.rand(IMAGES, channels, height, width, generator=draw) + offset
+    faults = [MEAN_OF_EACH_PIXEL] if normalize == "lq_nets" else []
     try:
-        lower(model.eval(), (shape[0], shape[1], shape[2]), _pixels(setting), {})
-    except ExportError as error:
-        return list(error.faults)
-    return []
+        if any(slot != "weight" for _, slot, _ in quantizers(model)):
+            calibrate(model, [images])
+        _pretend_training(model, draw)
+        pixels = Pixels(np.array([1 / 255]), np.array([offset]))
+        lower(model.eval(), (channels, height, width), pixels, {})
+    except (PlanError, ExportError) as error:
+        return [*faults, *error.faults]
+    return faults
 
 
-def _pixels(setting: Setting) -> Pixels:
-    """Return a normalization like that of training: with an offset, unless the recipe has none."""
-    plain = setting.training is not None and setting.training.normalize == "none"
-    offset = np.zeros(1) if plain else np.array([-0.5])
-    return Pixels(np.array([1 / 255]), offset)
+def _pretend_training(model: nn.Module, draw: torch.Generator) -> None:
+    """Give norms a shift of each channel, as training does: fresh ones have none."""
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+                module.bias.add_(torch.rand(module.bias.shape, generator=draw) + 0.1)
+                module.weight.mul_(torch.rand(module.weight.shape, generator=draw) + 0.5)

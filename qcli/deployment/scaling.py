@@ -19,6 +19,10 @@ from qcli.errors import ExportError
 EXACT = "exact"
 
 
+# Of a level: thresholds between float32 numbers lie that near to halves; learned ones do not.
+OFF_HALF = 1e-3
+LARGEST_FACTOR = 1 << 12
+
 # Of factors [J, C] the multipliers and the shift [C].
 Approximate = Callable[[Reals], tuple[Integers, Integers]]
 
@@ -31,7 +35,8 @@ def coarsen(graph: Graph, scaling: str) -> Graph:
         scaling: A name of `SCALINGS`.
 
     Raises:
-        ExportError: Levels are not 0, 1, 2, ..., or values are sums of several operands.
+        ExportError: Levels are not 0, 1, 2, ..., thresholds not halfway between them, or a factor
+            is too large.
     """
     if scaling == EXACT:
         return graph
@@ -47,30 +52,36 @@ def coarsen(graph: Graph, scaling: str) -> Graph:
 
 
 def _faults(node: Quantize) -> list[str]:
+    """Say why no multiplier and shift could stand for a node."""
     if node.step is None or (node.levels != np.arange(len(node.levels))).any():
         return [f"{node.name}: its levels are not 0, 1, 2, ..., which a multiplier could reach"]
+    unit = np.ldexp(node.step, node.shift)[:, None]
+    halves = np.arange(1, len(node.levels)) - 0.5
+    reached = np.abs(node.boundaries) < FAR
+    if (reached & (np.abs(node.boundaries / unit - halves) > OFF_HALF)).any():
+        return [f"{node.name}: its thresholds do not lie halfway between levels"]
+    if (np.abs(node.multipliers) / unit[:, 0] >= LARGEST_FACTOR).any():
+        return [f"{node.name}: a sum of 1 is {LARGEST_FACTOR} levels or more"]
     return []
 
 
 def _coarsen_node(node: Quantize, approximate: Approximate) -> Quantize:
     """Return the node with a multiplier as hardware has it, and boundaries that follow from it."""
     assert node.step is not None
-    unit = np.ldexp(1.0, node.shift) * node.step
-    factors = node.multipliers / unit
+    unit = np.ldexp(node.step, node.shift)
+    factors, offset = node.multipliers / unit, node.bias / unit
     multipliers, shift = approximate(factors)
-    largest = np.abs(factors).max(0)
-    # In units of the accumulator with the greatest factor, as a bias register holds it.
-    safe = np.where(largest == 0, 1, largest)
-    bias = np.rint(node.bias / unit / safe).astype(np.int64)
     scale = np.abs(multipliers).max(0)
-    constant = np.where(largest == 0, np.rint(np.ldexp(node.bias / unit, shift)), bias * scale)
+    # A bias register counts in units of the accumulator; without a factor it holds the result.
+    largest = np.where(scale == 0, 1, np.abs(factors).max(0))
+    bias = np.where(scale == 0, np.rint(np.ldexp(offset, shift)), np.rint(offset / largest) * scale)
     codes = np.arange(1, len(node.levels))
     boundaries = (codes[None] << shift[:, None]) - (1 << (shift[:, None] - 1))
     reached = np.abs(node.boundaries) < FAR
     return replace(
         node,
         multipliers=multipliers,
-        bias=constant.astype(np.int64),
+        bias=bias.astype(np.int64),
         shift=shift,
         boundaries=np.where(reached, boundaries, node.boundaries),
     )
@@ -82,7 +93,8 @@ def _fixed(bits: int) -> Approximate:
     def approximate(factors: Reals) -> tuple[Integers, Integers]:
         exponent = np.frexp(np.abs(factors).max(0))[1].astype(np.int64)
         shift = np.clip(bits - 1 - exponent, 1, 40)
-        return np.rint(np.ldexp(factors, shift)).astype(np.int64), shift
+        most = (1 << (bits - 1)) - 1
+        return np.clip(np.rint(np.ldexp(factors, shift)), -most, most).astype(np.int64), shift
 
     return approximate
 
@@ -93,8 +105,9 @@ def _shifts(count: int) -> Approximate:
     def approximate(factors: Reals) -> tuple[Integers, Integers]:
         rest, total = np.abs(factors), np.zeros_like(factors)
         for _ in range(count):
-            power = np.exp2(np.rint(np.log2(np.where(rest == 0, 1, np.abs(rest)))))
-            part = np.where(rest == 0, 0, np.sign(rest) * power)
+            magnitude = np.abs(rest)
+            power = np.exp2(np.rint(np.log2(np.where(magnitude == 0, 1, magnitude))))
+            part = np.sign(rest) * power
             total, rest = total + part, rest - part
         exponent = np.frexp(np.abs(total).max(0))[1].astype(np.int64)
         shift = np.clip(20 - exponent, 1, 40)

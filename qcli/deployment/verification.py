@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,18 @@ from torch import Tensor
 
 from qcli.catalog.building import build_entry
 from qcli.catalog.entries import ExporterEntry
-from qcli.deployment.comparison import Agreement, Results, find_layers
+from qcli.deployment.comparison import Agreement, Results
 from qcli.deployment.execution import run_graph
 from qcli.deployment.fake_quant import FloatAgreement
 from qcli.deployment.graph import Graph
 from qcli.deployment.preparation import Prepared, read_splits
-from qcli.errors import MissingTool
+from qcli.errors import ArtifactError, MissingTool
 from qcli.training.batches import Process
 from qcli.training.data import make_batches, make_normalizer
 
 # What the observed tensors of one batch may take.
 BATCH_BYTES = 1 << 28
 MOST_IMAGES_OF_A_BATCH = 1000
-# Above it a fake-quantized network is not what its integers are.
-LOCAL_MISMATCH = 1e-4
 
 
 @dataclass(frozen=True)
@@ -38,12 +35,14 @@ class Artifact:
     Args:
         entry: Who wrote it, and runs it.
         path: The file or folder.
-        label: For people: the format and its options.
+        label: For people: the format and its options, or the path.
+        lossy: Whether its scaling is coarser than the reference's: it is measured, not judged.
     """
 
     entry: ExporterEntry
     path: Path
     label: str
+    lossy: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,13 +51,22 @@ class Verdict:
 
     Args:
         artifact: The form.
-        agreement: With the reference; None: it did not run.
-        skipped: Why it did not run.
+        agreement: With the reference.
+        skipped: Why it did not run; "": it did.
+        damaged: Why it cannot be read; "": it can.
     """
 
     artifact: Artifact
-    agreement: Agreement | None
+    agreement: Agreement
     skipped: str = ""
+    damaged: str = ""
+
+    @property
+    def status(self) -> str:
+        """One word: exact, differs, skipped or damaged."""
+        if self.skipped or self.damaged:
+            return "skipped" if self.skipped else "damaged"
+        return "exact" if self.agreement.is_exact else "differs"
 
 
 @dataclass(frozen=True)
@@ -66,28 +74,49 @@ class Verification:
     """A run's proof.
 
     Args:
-        images: How many were run.
-        reference: The reference against itself: its accuracy.
+        graph: The reference.
+        reference: Its accuracy: it is compared with itself.
         floating: The float32 network.
         verdicts: Of every form.
+        available: How many test images there are.
     """
 
-    images: int
+    graph: Graph
     reference: Agreement
     floating: FloatAgreement
     verdicts: tuple[Verdict, ...]
+    available: int
+
+    def with_skipped(self, verdicts: Sequence[Verdict]) -> Verification:
+        """Return it with forms that could not even be written."""
+        return replace(self, verdicts=(*self.verdicts, *verdicts))
 
     @property
-    def holds(self) -> bool:
-        """Whether every form that ran is exact, and the float32 network is what was lowered."""
-        ran = [each.agreement for each in self.verdicts if each.agreement]
-        local = max(self.floating.rates.values(), default=0.0)
-        return all(each.is_exact for each in ran) and local < LOCAL_MISMATCH
+    def faults(self) -> list[str]:
+        """What keeps the proof from holding, one line each."""
+        found = [f"{each.artifact.label} {each.status}" for each in self._judged if _fails(each)]
+        if not any(each.status == "exact" for each in self._judged) and not found:
+            found.append("no exact form was run: nothing is proved")
+        return found + self.floating.faults
+
+    @property
+    def failed(self) -> bool:
+        """Whether something differs, is damaged, or nothing at all was run."""
+        ran = any(each.status != "skipped" for each in self.verdicts)
+        wrong = any(_fails(each) for each in self._judged)
+        return not ran or wrong or bool(self.floating.faults)
+
+    @property
+    def _judged(self) -> list[Verdict]:
+        return [each for each in self.verdicts if not each.artifact.lossy]
+
+
+def _fails(verdict: Verdict) -> bool:
+    return verdict.status in ("differs", "damaged")
 
 
 def verify(
     prepared: Prepared,
-    reference: Graph,
     artifacts: Sequence[Artifact],
     *,
     data_dir: Path | None,
@@ -96,121 +125,82 @@ def verify(
     """Run the reference and every form on test images.
 
     Args:
-        prepared: The run.
-        reference: The exact graph.
+        prepared: The run, with its exact graph.
         artifacts: The forms.
         data_dir: Where data sets lie; None: where they lay.
         most_images: How many test images; None: all.
     """
+    graph, model = prepared.deployment.integers, prepared.deployment.model
+    images = RunImages(prepared, data_dir, most_images)
     own, floating = Agreement(), FloatAgreement()
     verdicts = [Verdict(artifact, Agreement()) for artifact in artifacts]
-    for images, network_images, labels in _batches(prepared, reference, data_dir, most_images):
-        expected = run_graph(reference, images)
+    for pixels, network_images, labels in images.batches(_batch_size(graph)):
+        expected = run_graph(graph, pixels)
         own.add(expected, expected, labels)
-        floating.add_network(prepared.deployment.model, reference, network_images, expected, labels)
-        verdicts = [_judge(verdict, images, expected, labels) for verdict in verdicts]
-    return Verification(own.images, own, floating, tuple(verdicts))
+        floating.add_network(model, graph, network_images, expected, labels)
+        verdicts = [_judge(verdict, pixels, expected, labels) for verdict in verdicts]
+    return Verification(graph, own, floating, tuple(verdicts), images.available)
 
 
 def _judge(
     verdict: Verdict, images: NDArray[Any], expected: Results, labels: NDArray[Any]
 ) -> Verdict:
     """Run one form on a batch, unless it could not run before."""
-    if verdict.agreement is None:
+    if verdict.skipped or verdict.damaged:
         return verdict
+    entry = verdict.artifact.entry
+    assert entry.execute is not None
     try:
-        verdict.agreement.add(_run(verdict.artifact, images), expected, labels)
+        results: Results = build_entry(
+            replace(entry, build=entry.execute), verdict.artifact.path, images
+        )
     except MissingTool as error:
-        return Verdict(verdict.artifact, None, str(error))
+        # What differed before a tool went away differs still.
+        differs = verdict.agreement.compared and not verdict.agreement.is_exact
+        return verdict if differs else replace(verdict, skipped=str(error))
+    except ArtifactError as error:
+        return replace(verdict, damaged=str(error))
+    verdict.agreement.add(results, expected, labels)
     return verdict
-
-
-def _run(artifact: Artifact, images: NDArray[Any]) -> Results:
-    assert artifact.entry.execute is not None
-    executor = replace(artifact.entry, build=artifact.entry.execute)
-    results: Results = build_entry(executor, artifact.path, images)
-    return results
-
-
-def _batches(
-    prepared: Prepared, graph: Graph, data_dir: Path | None, most_images: int | None
-) -> Iterator[tuple[NDArray[np.uint8], Tensor, NDArray[np.int64]]]:
-    """Yield pixels uint8 [N, C, H, W], what the float32 network takes, and labels."""
-    setting = prepared.revival.setting
-    recipe, shape = setting.training, setting.image_shape
-    assert recipe is not None
-    splits = read_splits(prepared.revival, data_dir)
-    process = Process(0, 1, torch.device("cpu"))
-    normalize = make_normalizer(splits, recipe, shape[0], process)
-    whole = make_batches(splits.test, recipe, shape, lambda pixels: pixels, process)
-    left = whole.num_images if most_images is None else min(most_images, whole.num_images)
-    step = _batch_size(graph)
-    for batch in whole:
-        pixels, labels = batch.images[:left], batch.labels[:left].numpy()
-        left -= len(labels)
-        for start in range(0, len(labels), step):
-            part = pixels[start : start + step]
-            images = np.ascontiguousarray(part.permute(0, 3, 1, 2).numpy())
-            yield images, normalize(part), labels[start : start + step]
-        if not left:
-            return
 
 
 def _batch_size(graph: Graph) -> int:
     tensors = graph.tensors
-    count = sum(int(np.prod(tensors[name].shape)) for name in graph.observed)
-    return max(1, min(MOST_IMAGES_OF_A_BATCH, BATCH_BYTES // count))
+    sizes = (
+        int(np.prod(tensors[name].shape)) * np.dtype(tensors[name].dtype).itemsize
+        for name in graph.observed
+    )
+    return max(1, min(MOST_IMAGES_OF_A_BATCH, BATCH_BYTES // sum(sizes)))
 
 
-def to_json(verification: Verification, graph: Graph, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the certificate.
+class RunImages:
+    """The test set of a run, as pixels and as its network takes them.
 
     Args:
-        verification: What came out.
-        graph: The reference.
-        facts: What it is about: run, weights, hashes.
+        prepared: The run.
+        data_dir: Where data sets lie; None: where they lay.
+        most: How many images; None: all.
     """
-    images = max(1, verification.images)
-    floating = verification.floating
-    return {
-        "schema_version": 1,
-        "holds": verification.holds,
-        **facts,
-        "images": verification.images,
-        "reference": {"top1": verification.reference.right / images},
-        "float": {
-            "top1": floating.right / images,
-            "argmax_agreement": floating.argmax / images,
-            "local_mismatch": floating.rates,
-        },
-        "forms": [_verdict_json(verdict, graph) for verdict in verification.verdicts],
-    }
 
+    def __init__(self, prepared: Prepared, data_dir: Path | None, most: int | None) -> None:
+        setting = prepared.revival.setting
+        assert setting.training is not None
+        splits, shape = read_splits(prepared.revival, data_dir), setting.image_shape
+        process = Process(0, 1, torch.device("cpu"))
+        self.normalize = make_normalizer(splits, setting.training, shape[0], process)
+        self.whole = make_batches(splits.test, setting.training, shape, lambda x: x, process)
+        self.available = self.whole.num_images
+        self.count = self.available if most is None else min(most, self.available)
 
-def _verdict_json(verdict: Verdict, graph: Graph) -> dict[str, Any]:
-    artifact, agreement = verdict.artifact, verdict.agreement
-    row: dict[str, Any] = {"form": artifact.label, "sha256": hash_path(artifact.path)}
-    if agreement is None:
-        return {**row, "status": "skipped", "reason": verdict.skipped}
-    first = agreement.first_divergence
-    row |= {
-        "status": "exact" if agreement.is_exact else "differs",
-        "top1": agreement.right / agreement.images,
-        "argmax_agreement": agreement.argmax / agreement.images,
-        "compared": agreement.compared,
-        "different": agreement.wrong,
-    }
-    if first:
-        row["first_divergence"] = {"tensor": first, "layers": find_layers(graph, first)}
-    return row
-
-
-def hash_path(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and contents of a folder's files."""
-    digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
-    for file in files:
-        if file != path:
-            digest.update(str(file.relative_to(path)).encode() + b"\0")
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    def batches(self, size: int) -> Iterator[tuple[NDArray[np.uint8], Tensor, NDArray[np.int64]]]:
+        """Yield pixels uint8 [N, C, H, W], what the float32 network takes, and labels."""
+        left = self.count
+        for batch in self.whole:
+            pixels, labels = batch.images[:left], batch.labels[:left].numpy()
+            left -= len(labels)
+            for start in range(0, len(labels), size):
+                part = pixels[start : start + size]
+                images = np.ascontiguousarray(part.permute(0, 3, 1, 2).numpy())
+                yield images, self.normalize(part), labels[start : start + size]
+            if not left:
+                return

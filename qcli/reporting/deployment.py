@@ -69,36 +69,31 @@ def print_sizes(deployment: Deployment, path: Path, size: int, told: Mapping[str
         console.print(f"{name.replace('_', ' ')}: {number}", markup=False)
 
 
-def print_verification(verification: Verification, graph: Graph) -> None:
+def print_verification(verification: Verification) -> None:
     """Print a row for every form: exact or where it differs first, and its accuracy."""
-    images = max(1, verification.images)
     floating = verification.floating
     local = max(floating.rates.values(), default=0.0)
     rows = [
-        ("reference", "", "", percent(verification.reference.right / images)),
+        ("reference", "", "", percent(verification.reference.top1)),
         (
             "float32, fake-quantized",
             f"local mismatch at most {local:.1e}",
-            percent(floating.argmax / images),
-            percent(floating.right / images),
+            percent(floating.same_class),
+            percent(floating.top1),
         ),
-        *(_verdict_row(verdict, graph) for verdict in verification.verdicts),
+        *(_verdict_row(verdict, verification.graph) for verdict in verification.verdicts),
     ]
     print_table(("form", "integers", "same class", "top-1"), rows)
-    print_data(f"{verification.images} test images, {len(graph.observed)} tensors compared")
+    compared = len(verification.graph.observed)
+    print_data(f"{verification.reference.images} test images, {compared} tensors compared")
 
 
 def _verdict_row(verdict: Verdict, graph: Graph) -> tuple[str, str, str, str]:
-    if verdict.agreement is None:
-        return (verdict.artifact.label, f"skipped: {verdict.skipped}", "", "")
-    agreement = verdict.agreement
-    images = agreement.images
-    return (
-        verdict.artifact.label,
-        "equal" if agreement.is_exact else _tell_divergence(agreement, graph),
-        percent(agreement.argmax / images),
-        percent(agreement.right / images),
-    )
+    label, agreement = verdict.artifact.label, verdict.agreement
+    if verdict.skipped or verdict.damaged:
+        return (label, f"{verdict.status}: {verdict.skipped or verdict.damaged}", "", "")
+    told = "equal" if agreement.is_exact else _tell_divergence(agreement, graph)
+    return (label, told, percent(agreement.same_class), percent(agreement.top1))
 
 
 def _tell_divergence(agreement: Agreement, graph: Graph) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from qcli.training.augment import draw_epoch, map_pixels, parse_augmentations
 from qcli.training.division import Division
 from qcli.training.keyed import keyed_generator
-from qcli.training.normalization import PixelNormalization
+from qcli.training.normalization import PixelNormalization, find_affine
 from qcli.training.splits import ArraySplit, Normalization
 
 # A global batch may be made for many devices; every process calibrates on the whole of one.
@@ -87,10 +87,8 @@ class Normalizer:
         channels_last: bool,
         device: torch.device,
     ) -> None:
-        mean = torch.as_tensor(normalization.mean if normalization else [0.0])
-        std = torch.as_tensor(normalization.std if normalization else [1.0])
-        self.factor = (1 / (255 * std)).to(device)
-        self.offset = (-mean / std).to(device)
+        factor, offset = find_affine(normalization)
+        self.factor, self.offset = factor.to(device), offset.to(device)
         self.channels_last = channels_last
 
     def __call__(self, images: Tensor) -> Tensor:

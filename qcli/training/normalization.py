@@ -33,6 +33,17 @@ class PixelNormalization:
     std: float
 
 
+def find_affine(normalization: Normalization | PixelNormalization | None) -> tuple[Tensor, Tensor]:
+    """Return factor and offset, float32, with which pixels 0..255 become pixel * factor + offset.
+
+    Args:
+        normalization: None: images stay in [0, 1].
+    """
+    mean = torch.as_tensor(normalization.mean if normalization else [0.0])
+    std = torch.as_tensor(normalization.std if normalization else [1.0])
+    return 1 / (255 * std), -mean / std
+
+
 def choose_normalization(
     choice: str | Mapping[str, Any], splits: Splits, channels: int
 ) -> Normalization | PixelNormalization | None:

@@ -1,5 +1,6 @@
 """`qcli export`, `qcli verify` and `qcli plan --target integer`, on a network that was trained."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -12,7 +13,7 @@ import qcli
 from qcli.cli import cli
 from qcli.deployment.graph import Convolution, Graph, Quantize
 from qcli.deployment.packed import read_graph, write_graph
-from qcli.errors import ArtifactError, ExportError, PluginError, RunError, TargetError, UsageError
+from qcli.errors import ExportError, PluginError, RunError, TargetError, UsageError
 
 RECIPE = "lsq-w4a4-integer"
 IMAGES = 60
@@ -90,12 +91,15 @@ def test_every_form_agrees_and_the_certificate_says_what_was_proved(trained, cer
         assert row["status"] == "exact"
         assert row["top1"] == proof["reference"]["top1"]
         assert row["argmax_agreement"] == 1
-        # Two convolutions, a linear layer, and the scores.
+        # The image, two convolutions, a linear layer, and the scores.
         assert row["compared"]["relu3.output"] == IMAGES * 512
-        assert len(row["compared"]) == 4
+        assert len(row["compared"]) == 5
         assert len(row["sha256"]) == 64
     assert max(proof["float"]["local_mismatch"].values()) < 1e-4
-    assert proof["weights_sha256"] != proof["recipes_sha256"]
+    assert proof["float"]["score_error"] < 1e-5
+    weights = (trained / "best.safetensors").read_bytes()
+    assert proof["graph"]["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    assert (proof["images_available"], proof["faults"]) == (360, [])
 
 
 def change(graph, name, **fields):
@@ -132,7 +136,7 @@ def test_a_broken_copy_is_caught_with_its_layer(trained, tmp_path, certificate, 
     write_graph(damage(read_graph(good)), bad)
     given = ("--artifact", f"packed={good}", "--artifact", f"packed={bad}")
     text = refuse(TargetError, "verify", trained, "--images", IMAGES, *given)
-    assert text == "not every form computes the integers of the reference"
+    assert text == f"{bad} differs"
     first, second = certificate()["forms"]
     assert (first["status"], second["status"]) == ("exact", "differs")
     assert second["first_divergence"] == {"tensor": "relu2.output", "layers": ["conv2"]}
@@ -155,9 +159,13 @@ def test_a_broken_copy_in_c_is_caught(trained, tmp_path, certificate):
 def test_a_missing_compiler_is_skipped_and_never_passed(trained, certificate, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("CC", raising=False)
-    told = run("verify", trained, "--images", IMAGES, "--format", "c99")
+    only = ("verify", trained, "--images", IMAGES, "--format", "c99")
+    assert refuse(TargetError, *only) == "no exact form was run: nothing is proved"
+    assert certificate()["holds"] is False
+    told = run(*only, "--format", "packed")
     assert "skipped: " in told
-    (row,) = certificate()["forms"]
+    assert certificate()["holds"] is True
+    row = certificate()["forms"][0]
     assert row["status"] == "skipped"
     assert "compiler" in row["reason"]
     assert "top1" not in row
@@ -170,8 +178,20 @@ def test_a_coarse_scaling_is_measured_and_called_lossy(trained, certificate):
     )
     assert "packed, single-shift (lossy)" in told
     (row,) = certificate()["forms"]
-    assert row["status"] == "differs"
-    assert 0 < row["argmax_agreement"] <= 1
+    assert (row["status"], row["lossy"]) == ("differs", True)
+    assert row["first_divergence"]["layers"] == ["conv1"]
+    assert certificate()["holds"] is False
+    assert refuse(
+        *(UsageError, "verify", trained, "--scaling", "fixed16"),
+        *("--artifact", f"packed={trained / 'best.safetensors'}"),
+    ).startswith("--scaling fixed16 has no effect")
+
+
+def test_a_lossy_file_is_judged_as_it_is(trained, tmp_path, certificate):
+    path = tmp_path / "lossy.qcli"
+    run("export", trained, "--format", "packed", "--scaling", "single-shift", "-o", path)
+    refuse(TargetError, "verify", trained, "--images", IMAGES, "--artifact", f"packed={path}")
+    assert certificate()["holds"] is False
 
 
 def test_what_was_interrupted_is_not_exported(trained, tmp_path):
@@ -215,11 +235,15 @@ def test_faults_of_the_command_line(trained, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_artifact_is_named(trained, tmp_path):
+def test_a_damaged_artifact_is_named_and_the_others_are_judged(trained, tmp_path, certificate):
     path = tmp_path / "damaged.qcli"
     path.write_bytes(b"no artifact")
-    given = ("--artifact", f"packed={path}")
-    assert str(path) in refuse(ArtifactError, "verify", trained, "--images", 1, *given)
+    given = ("--artifact", f"packed={path}", "--format", "packed")
+    text = refuse(TargetError, "verify", trained, "--images", IMAGES, *given)
+    assert text == f"{path} damaged"
+    damaged, good = certificate()["forms"]
+    assert (damaged["status"], good["status"]) == ("damaged", "exact")
+    assert str(path) in damaged["reason"]
 
 
 PLAN = ("plan", "-a", "resnet20", "--target", "integer", "--quant-json")
@@ -248,7 +272,18 @@ def test_plan_says_before_training_what_export_will_say(tmp_path):
 
 
 def test_plan_of_an_integer_recipe_says_yes():
-    assert "resnet" not in run(*PLAN, RECIPE)
+    result = CliRunner().invoke(cli, [*PLAN, RECIPE], catch_exceptions=False)
+    assert (result.exit_code, result.stderr) == (0, "the network can be exported as integers\n")
+
+
+def test_plan_knows_what_only_training_changes(tmp_path):
+    """A mean for each pixel; and norms, which get a shift of each channel."""
+    recipe = tmp_path / "centered.json"
+    recipe.write_text(json.dumps({"extends": "lenet5-digits-20ep", "normalize": "lq_nets"}))
+    rehearse = ("plan", "--target", "integer", "--quant-json", RECIPE)
+    assert refuse(ExportError, *rehearse, "--train-json", recipe) == (
+        "the image: its normalization, lq_nets, has a mean for each pixel; train with another"
+    )
 
 
 def test_the_reference_has_what_was_trained(trained, tmp_path):

@@ -17,6 +17,7 @@ from qcli.quantization.surgery import quantizers
 CATALOG = qcli.load_catalog()
 PIXELS = Pixels(np.float32([0.02]).astype(np.float64), np.float32([-1.7]).astype(np.float64))
 IMAGE_BITS = {"quantizer": "uniform", "bits": 8}
+SHAPE = (2, 8, 8)
 # Of the largest value of a tensor: what its numbers in float64, of float32 levels, may be off.
 TOLERANCE = 1e-6
 
@@ -42,6 +43,24 @@ class Lowered:
         return run_graph(self.graph, self.images, lambda name: True)
 
 
+class Calls(nn.Module):
+    """A module whose forward is a function of it and its input.
+
+    Args:
+        function: Called with the module and its input.
+        modules: By name.
+    """
+
+    def __init__(self, function, **modules):
+        super().__init__()
+        self.function = function
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
 @dataclass
 class Comparison:
     """How many codes differ from float64, in all and by more than rounding explains."""
@@ -54,6 +73,22 @@ class Comparison:
 def make_recipe(default, rules=(), **ends):
     recipe = {"name": "test", "default": default, "layers": list(rules)}
     return recipe | {"first_layer": {}, "last_layer": {}} | ends
+
+
+def lsq(bits, **options):
+    return {"quantizer": "lsq", "bits": bits, **options}
+
+
+INPUTS = make_recipe({"weight": lsq(3), "input": lsq(4)}, first_layer={"input": IMAGE_BITS})
+OUTPUTS = make_recipe({"weight": lsq(3), "output": lsq(4)}, first_layer={"input": IMAGE_BITS})
+
+
+def chain(*modules):
+    """Return modules in a row, then a linear layer that takes what comes."""
+    torch.manual_seed(1)
+    body = nn.Sequential(*modules).eval()
+    features = body(torch.zeros(1, *SHAPE)).numel()
+    return nn.Sequential(*modules, nn.Flatten(), nn.Linear(features, 3))
 
 
 def prepare(network, recipe, image_shape, count=4, seed=0, pixels=PIXELS):
@@ -90,7 +125,7 @@ def scramble_norms(network, seed=0):
         return torch.rand(like.shape, generator=random) * (high - low) + low
 
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.track_running_stats:
             module.running_mean.copy_(draw(module.running_mean, -0.5, 0.5))
             module.running_var.copy_(draw(module.running_var, 0.3, 2))
             module.running_var[-1:] = 1e-12
@@ -164,3 +199,13 @@ def _compare_scores(lowered, results, scores, found):
     worst = np.abs(integers - scores).max()
     if worst > 10 * TOLERANCE * scale:
         found.unexplained.append(f"logits: off by {worst:g} of {scale:g}")
+
+
+def check(network, recipe, shape=SHAPE, most=0):
+    """Lower a network; every quantizer must give the codes that float64 gives."""
+    lowered = lower_network(scramble_norms(network), recipe, shape)
+    found = compare(lowered)
+    assert found.unexplained == []
+    assert found.different <= most
+    assert found.compared > 0
+    return lowered

@@ -1,8 +1,11 @@
 """Generated C: compiled and run, it equals the reference code for code."""
 
 import json
+import math
 import re
 import subprocess
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -29,6 +32,7 @@ from qcli_exporters.c99.level_form import choose_form
 from qcli_exporters.c99.memory import Buffer, plan_memory
 from qcli_exporters.c99.packing import pack_filters
 from qcli_exporters.c99.program import make_program
+from qcli_exporters.c99.rounding import Places, fit_rounding, scale_places
 
 BORDER = ((1, 1), (1, 1))
 
@@ -169,9 +173,51 @@ def test_sums_that_are_read_in_several_ways(tmp_path):
         "a": "stem",
         "identity": "inner",
         "downsample": "right",
-        "line.output": "line",
+        "line.output, before line": "row",
         "logits": "two",
     }
+
+
+def pooled_sums(shared_scale):
+    """Return a graph that quantizes what it has pooled and flattened, after a change of signs."""
+    make = GraphMaker((1, 12, 12), 7)
+    x = make.convolution("image", "first", 8, range(-127, 128))
+    x = make.keep_range(MaxPool, make.signs(x, "signs"), "pool", kernel=(2, 2), stride=(2, 2))
+    x = make.add_reshape(x, "flat", (200,))
+    x = make.quantize(x, "codes", range(16))
+    if shared_scale:
+        quantize = make.nodes[-1]
+        numbers = {
+            key: np.repeat(getattr(quantize, key)[..., 2::25], 25, -1)
+            for key in ("multipliers", "bias", "shift")
+        }
+        numbers["boundaries"] = np.repeat(quantize.boundaries[2::25], 25, 0)
+        make.nodes[-1] = replace(quantize, **numbers)
+    make.logits(make.linear(x, "last", 10, range(-8, 8)))
+    return make.graph()
+
+
+def test_codes_are_pooled_where_they_are_those_of_pooled_sums(tmp_path):
+    early, late = pooled_sums(True), pooled_sums(False)
+    (multipliers,) = (node.multipliers for node in early.nodes if isinstance(node, Quantize))
+    assert (multipliers > 0).all()
+    check(early, tmp_path / "early")
+    check(late, tmp_path / "late")
+    kinds = [type(step.node).__name__ for step in make_program(early).steps]
+    assert kinds == ["Quantize", "MaxPool", "Logits"]
+    # 8 x 10 x 10 codes of a byte, or sums of four, and 8 x 5 x 5 of what is pooled.
+    assert describe_c99(tmp_path / "early")["ram_bytes"] == 800 + 200
+    assert describe_c99(tmp_path / "late")["ram_bytes"] >= 3200 + 800
+
+
+def test_sums_that_fall_are_pooled_before_they_are_quantized(tmp_path):
+    make = GraphMaker((1, 12, 12), 7)
+    x = make.convolution("image", "first", 4, range(-127, 128))
+    x = make.keep_range(MaxPool, x, "pool", kernel=(2, 2), stride=(2, 2))
+    x = make.quantize(x, "codes", range(16))
+    assert (make.nodes[-1].multipliers < 0).any()
+    make.logits(make.add_reshape(x, "flat", (100,)))
+    check(make.graph(), tmp_path)
 
 
 def test_flattened_images_are_not_copied(tmp_path):
@@ -208,11 +254,12 @@ CHANNELS = 6
 
 
 def make_quantize(boundaries, scale, shift, offset, levels=None):
-    """Return a quantization of as many operands as `scale` has rows.
+    """Return a quantization of as many operands as `scale` has rows, of one number or [C].
 
     The fifth channel has one code alone, the sixth falls.
     """
-    multipliers = np.rint(np.ldexp(np.tile(np.array(scale)[:, None], CHANNELS), shift))
+    scale = np.array(scale).reshape(len(scale), -1) * np.ones(CHANNELS)
+    multipliers = np.rint(np.ldexp(scale, shift))
     multipliers[:, 4] = 0
     multipliers[:, 5] *= -1
     levels = np.arange(boundaries.shape[1] + 1) if levels is None else np.array(levels)
@@ -240,6 +287,7 @@ def half_even(first, count, shift):
 SHIFT = np.array([24, 21, 26, 20, 22, 23])
 EQUAL = np.full(CHANNELS, 20)
 OFFSET = np.array([0.3, 1.2, -0.7, 2.1, 3.4, 9.6])
+STEEP = np.where(np.arange(CHANNELS) == 1, 10, 35)
 UNEVEN = [-np.inf, 0.1, 0.75, 1.9, 4.2, 4.3, 8.8, np.inf]
 MANY = np.sort(np.random.default_rng(0).uniform(0, 40, 150))
 NODES = {
@@ -252,6 +300,20 @@ NODES = {
     ),
     "grid": make_quantize(round_boundaries(UNEVEN, SHIFT), [0.03, 0.07], SHIFT, OFFSET),
     "grid of many": make_quantize(round_boundaries(MANY, SHIFT), [0.031], SHIFT, OFFSET),
+    # In the second channel, 2^25 * t leaves 64 bits.
+    "grid of steep channels": make_quantize(
+        round_boundaries(UNEVEN, STEEP),
+        [np.where(STEEP == 10, 1 << 20, 0.03), [0.07] * CHANNELS],
+        STEEP,
+        OFFSET,
+    ),
+    # The fifth channel, of one code alone, would need a grid of its own.
+    "grid of far channels": make_quantize(
+        round_boundaries(UNEVEN, SHIFT + 37 * (np.arange(6) == 4)),
+        [0.03, 0.07],
+        SHIFT + 37 * (np.arange(6) == 4),
+        OFFSET,
+    ),
     "boundaries": make_quantize(
         round_boundaries(np.outer(np.arange(1, 7), [0.3, 0.5, 1.2]), SHIFT),
         [0.02, -0.05],
@@ -265,6 +327,38 @@ NODES = {
         np.empty((CHANNELS, 0), np.int64), [0.1], SHIFT, OFFSET, [7]
     ),
 }
+
+
+@given(
+    st.floats(1e-4, 3),
+    st.floats(-40, 40),
+    st.lists(st.floats(-1e-3, 1e-3), min_size=1, max_size=40),
+    st.integers(-500, 0),
+    st.integers(1, 500),
+)
+def test_a_rounding_is_found_only_where_it_is_right(slope, offset, jitter, low, high):
+    places = np.arange(low, high + 1)
+    points = np.sort(np.arange(len(jitter)) + 0.5 + jitter - offset) / slope
+    reached = np.ceil(points).clip(low, high + 1).astype(np.int64)
+    node = Quantize(
+        ("sum",),
+        Tensor("codes", (1,), 0, len(jitter)),
+        multipliers=np.array([[1 << 20]]),
+        bias=np.array([0]),
+        shift=np.array([20]),
+        boundaries=reached[None] << 20,
+        levels=np.arange(len(jitter) + 1),
+    )
+    bounds = Places(reached[None], np.array([low]), np.array([high]))
+    rounding = fit_rounding(bounds, *scale_places(node, bounds))
+    if rounding is None:
+        return
+    (factor,), (shift,), (constant,) = rounding.factors, rounding.shifts, rounding.offsets
+    scaled = [Fraction(int(factor) * x + int(constant), 1 << int(shift)) for x in places.tolist()]
+    odd = rounding.ties == "odd"
+    found = [math.floor(x) if rounding.ties == "up" else round(x + odd) - odd for x in scaled]
+    wanted = np.searchsorted(reached, places, side="right")
+    np.testing.assert_array_equal(np.clip(found, 0, len(jitter)), wanted)
 
 
 def meet_boundaries(node):
@@ -372,11 +466,11 @@ def test_memory_is_what_the_compiler_says(make, tmp_path):
 
 def test_weights_take_their_bits():
     make = GraphMaker((1, 8, 8), 0)
-    for bits in (1, 2, 4, 8):
+    for bits in (1, 2, 4):
         values = np.arange(1 << bits) * 2 - (1 << bits) + 1
         weight = make.random.choice(values, (7, 25))
         filters = pack_filters(weight)
-        assert filters.rows.shape == (7, -(-25 * bits // 8)) or bits == 8
+        assert filters.rows.shape == (7, -(-25 * bits // 8))
     three_bits = pack_filters(make.random.choice(np.arange(-4, 4), (7, 25)))
     assert three_bits.bits == 4
     odd = pack_filters(make.random.choice(np.arange(-255, 256, 2), (90, 25)))

@@ -1,14 +1,16 @@
 """Coarse scalings are N2D2's arithmetic on whole numbers, and change nothing but numbers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from qcli.cli.deployment_options import SCALINGS as SCALINGS_TYPED
 from qcli.deployment.execution import run_graph
 from qcli.deployment.graph import Graph, Logits, Lookup, Quantize, Reshape, Tensor
 from qcli.deployment.lowering.dyadic import FAR
-from qcli.deployment.scaling import coarsen
+from qcli.deployment.scaling import SCALINGS, coarsen
 from qcli.errors import ExportError
 
 STEP = 0.125
@@ -23,7 +25,7 @@ def make_graph(levels=None, step=STEP):
     levels = np.arange(16) if levels is None else np.asarray(levels)
     image, rows = Tensor("image", (5, 1, 256), 0, 255), Tensor("sums", (5, 1, 256), -128, 127)
     shift = np.full(5, 32)
-    boundaries = np.tile(((2 * np.arange(1, 16) - 1) << 31) * 1, (5, 1))
+    boundaries = np.tile((2 * np.arange(1, 16) - 1) << 31, (5, 1))
     real = np.ldexp(1.0, 32) / STEP
     nodes = (
         Lookup(("image",), rows, np.arange(-128, 128)[None]),
@@ -65,7 +67,7 @@ def n2d2_code(accumulator, channel, multiplier, shift):
 def fixed(bits):
     def multiplier(factor):
         shift = min(max(bits - 1 - math.frexp(abs(factor))[1], 1), 40)
-        return round(abs(factor) * 2**shift), shift
+        return min(round(abs(factor) * 2**shift), 2 ** (bits - 1) - 1), shift
 
     return multiplier
 
@@ -100,6 +102,56 @@ def test_one_shift_is_a_power_of_two():
         _, shift = single_shift(factor)
         wanted = [n2d2_code(sums, channel, 1, shift) for sums in range(-128, 128)]
         assert found[channel].tolist() == wanted
+
+
+def test_numbers_worked_out_by_hand():
+    """0.08 in 16 bits: 0.08 * 2^18 = 20971.52, so 20972; -2.85 / 0.08 = -35.625, so -36."""
+    (_, node, *_) = coarsen(make_graph(), "fixed16").nodes
+    assert (node.multipliers[0, 0], node.shift[0], node.bias[0]) == (20972, 18, -36 * 20972)
+    # Of one shift: 0.08 is nearest to 2^-4 = 0.0625 on the scale of logarithms, 0.3 to 2^-2.
+    (_, node, *_) = coarsen(make_graph(), "single-shift").nodes
+    assert node.multipliers[0, 0] / 2.0 ** node.shift[0] == 0.0625
+    assert node.multipliers[0, 2] / 2.0 ** node.shift[2] == 0.25
+    # Of two: 0.3 = 1/4 + 1/20, and 1/20 is nearest to 1/16.
+    (_, node, *_) = coarsen(make_graph(), "double-shift").nodes
+    assert node.multipliers[0, 2] / 2.0 ** node.shift[2] == 0.3125
+
+
+def change_node(**fields):
+    graph = make_graph()
+    lookup, node, *rest = graph.nodes
+    return Graph(graph.image, (lookup, replace(node, **fields), *rest))
+
+
+def test_a_multiplier_stays_within_its_bits():
+    """0.99999 * 2^15 rounds to 2^15, which 16 bits with a sign do not hold."""
+    multipliers = np.full((1, 5), round(0.99999 * 2**32))
+    (_, node, *_) = coarsen(change_node(multipliers=multipliers), "fixed16").nodes
+    assert np.abs(node.multipliers).max() == 2**15 - 1
+
+
+def test_a_factor_too_small_for_a_multiplier_leaves_the_offset():
+    multipliers = make_graph().nodes[1].multipliers.copy()
+    multipliers[0, 4] = 1
+    for scaling in ("fixed16", "single-shift"):
+        codes = codes_of(coarsen(change_node(multipliers=multipliers), scaling))
+        assert set(codes[4]) == {3}
+
+
+def test_learned_thresholds_are_refused():
+    moved = make_graph().nodes[1].boundaries.copy()
+    moved[2, 7] += 1 << 29
+    with pytest.raises(ExportError, match="codes: its thresholds do not lie halfway"):
+        coarsen(change_node(boundaries=moved), "fixed32")
+
+
+def test_a_factor_beyond_a_multiplier_is_refused():
+    with pytest.raises(ExportError, match="codes: a sum of 1 is 4096 levels or more"):
+        coarsen(change_node(multipliers=np.full((1, 5), 5000 << 32)), "fixed32")
+
+
+def test_the_command_line_offers_what_there_is():
+    assert ("exact", *SCALINGS) == SCALINGS_TYPED
 
 
 def test_a_constant_channel_stays():

@@ -224,6 +224,12 @@ def count_steps(self: Steps, progress: qcli.Progress) -> None:
     self.softness.add_(0.01)
 
 
+def narrow_planes(self: Steps) -> qcli.Planes:
+    planes = qcli.Quantizer.planes(self)
+    assert planes is not None
+    return qcli.Planes(planes.steps * (1 - 2**-20), planes.integers)
+
+
 def draw_anything(self: Steps, progress: qcli.Progress) -> None:
     self.softness.copy_(torch.rand(()))
 
@@ -269,6 +275,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "signed codes": ({"codes": lambda self, x: Steps.codes(self, x) - 2}, "codes() is int32"),
     "codes downward": ({"codes": lambda self, x: 3 - Steps.codes(self, x)}, "decode(codes(x))"),
     "wrong grid": ({"grid": doubled_grid}, "gives the codebook back exactly"),
+    "narrow planes": ({"planes": narrow_planes}, "adds up to the codebook"),
     "wrong ties": ({"thresholds": midway}, "thresholds() agrees with codes()"),
     "no straight-through": ({"forward": flat_gradient}, "get a finite gradient"),
     "cuts the gradient": ({"forward": emit(lambda _, y: y.detach())}, "get a finite gradient"),

@@ -80,6 +80,12 @@ def test_ttq_has_two_masks() -> None:
     assert torch.allclose(torch.stack([dot(planes, row, x) for row in codes]), expected)
 
 
+def test_ttq_has_two_masks_before_its_scales_differ() -> None:
+    quantizer = TTQ(WEIGHT)
+    assert quantizer.grid() is not None
+    assert quantizer.planes().steps.tolist() == [-1, 1]
+
+
 def test_channels_of_lq_nets_order_their_patterns_by_themselves() -> None:
     quantizer = lq_nets(WEIGHT, [[0.2, 0.5], [0.5, 0.2], [-0.2, 0.5]])
     planes = quantizer.planes()

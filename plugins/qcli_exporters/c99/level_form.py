@@ -15,8 +15,18 @@ import numpy as np
 
 from qcli.deployment.boundaries import find_steps
 from qcli.deployment.graph import Integers, Quantize, Tensor
-from qcli_exporters.c99.rounding import Places, fit_rounding, scale_places, scale_sums
+from qcli_exporters.c99.rounding import (
+    LARGEST_TERM,
+    UNREACHABLE,
+    Places,
+    fit_rounding,
+    scale_places,
+    scale_sums,
+)
 from qcli_exporters.c99.table import narrow, share_rows
+
+# So that 2^61 can be shifted back.
+MOST_LIFT = 60
 
 
 @dataclass(frozen=True)
@@ -73,19 +83,29 @@ def _boundaries(node: Quantize) -> Form:
 
 def _grid(node: Quantize, operands: Sequence[Tensor]) -> Form | None:
     """Compare all channels with the boundaries of the one that has the most fraction bits."""
-    finest = int(node.shift.argmax())
-    lifts = node.shift[finest] - node.shift
-    low, high = range_of_sums(node, operands)
-    reach = np.maximum(np.abs(low), np.abs(high)).astype(np.float64)
-    if lifts.max() > 62 or (np.ldexp(reach, lifts) >= 2.0**62).any():
+    low, high = (each[:, None] for each in range_of_sums(node, operands))
+    reached = node.boundaries.clip(low, high + 1)
+    moving = Places(reached, low[:, 0], high[:, 0]).have_steps
+    if not moving.any():
         return None
+    finest = np.where(moving, node.shift, -1).argmax()
     row = node.boundaries[finest]
+    lifts = np.where(moving, node.shift[finest] - node.shift, 0)
+    # C keeps lifted sums within 2^61, so that it can compare them.
+    finite = np.abs(row) < UNREACHABLE
+    too_far = finite & (np.abs(row) >= LARGEST_TERM)
     # A shift to the right is a floor; a ceiling is the negative floor of the negative.
-    coarse = -(-row >> lifts[:, None])
-    bounds = low[:, None], high[:, None] + 1
-    if not np.array_equal(coarse.clip(*bounds), node.boundaries.clip(*bounds)):
+    coarse = np.where(finite, -(-row >> lifts[:, None]), row).clip(low, high + 1)
+    if lifts.max() > MOST_LIFT or too_far.any() or (coarse != reached)[moving].any():
         return None
-    return Form({**_affine(node), "lifts": lifts}, {"steps": row})
+    # What has one code alone gets a sum that has it on the grid.
+    codes = (node.boundaries <= low).sum(1)
+    placed = np.concatenate([row[:1] - 1, row])[codes].clip(-LARGEST_TERM, LARGEST_TERM)
+    if (np.searchsorted(row, placed, side="right") != codes)[~moving].any():
+        return None
+    multipliers = np.where(moving[:, None], node.multipliers.T, 0)
+    offsets = np.where(moving, node.bias, placed)
+    return Form({"multipliers": multipliers, "offsets": offsets, "lifts": lifts}, {"steps": row})
 
 
 def _shift(node: Quantize, operands: Sequence[Tensor]) -> Form | None:

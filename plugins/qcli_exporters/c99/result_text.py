@@ -45,7 +45,8 @@ def write_result(
     fields |= {"level": _level(node, number), "last": len(node.levels) - 1}
     if "shifts" in form.channels:
         return fill("shift.c", **fields, rounded=ROUNDED[form.ties])
-    return fill("steps.c", **fields, **_steps(form, number))
+    kernel = "grid.c" if "lifts" in form.channels else "steps.c"
+    return fill(kernel, **fields, **_count(form))
 
 
 def type_of(operand: Tensor) -> str:
@@ -68,9 +69,7 @@ def _level(node: Quantize, number: int) -> str:
 def _value(form: Form, number: int, operands: Sequence[Tensor]) -> tuple[str, str]:
     """Return what is compared or rounded, and its type."""
     if "multipliers" in form.channels:
-        total = _total(number, len(operands))
-        lifted = f"({total}) * ((int64_t)1 << lifts_{number}[row])"
-        return (lifted if "lifts" in form.channels else total), "int64_t"
+        return _total(number, len(operands)), "int64_t"
     (operand,) = operands
     ends = (operand.low, operand.high, *form.channels["steps"].reshape(-1).tolist())
     kind = "int32_t" if max(map(abs, ends)) <= INT32_MAX else "int64_t"
@@ -85,11 +84,9 @@ def _total(number: int, num_operands: int) -> str:
     return " + ".join([*terms, f"offsets_{number}[row]"])
 
 
-def _steps(form: Form, number: int) -> dict[str, Any]:
+def _count(form: Form) -> dict[str, Any]:
     """Return what the binary search needs."""
-    steps = form.shared.get("steps", form.channels.get("steps"))
-    assert steps is not None
+    steps = (form.shared or form.channels)["steps"]
     count = steps.shape[-1]
-    first = f"steps_{number}" if "steps" in form.shared else f"steps_{number} + row * {count}"
     half = 1 << (count.bit_length() - 1)
-    return {"step_type": f"{narrow(steps).dtype}_t", "first": first, "count": count, "half": half}
+    return {"step_type": f"{narrow(steps).dtype}_t", "count": count, "half": half}

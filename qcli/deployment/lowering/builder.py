@@ -7,7 +7,8 @@ from typing import Any
 
 from qcli.deployment.graph import Node, Tensor
 
-WIDEST_SUM = (1 << 31) - 1
+# A threshold that is never reached is one more, and must fit 32 bits, too.
+WIDEST_SUM = (1 << 31) - 2
 
 
 class Fault(Exception):
@@ -38,7 +39,7 @@ class Builder:
     ) -> Tensor:
         """Add a node that keeps the range of its inputs, or has `bounds`, and return its tensor."""
         low, high = fields.pop("bounds", None) or _join(inputs)
-        if max(-low - 1, high) > WIDEST_SUM:
+        if max(-low, high) > WIDEST_SUM:
             raise Fault(f"{name}: sums reach {max(-low, high):,}, more than 32 bits hold")
         tensor = Tensor(self._new_name(name), shape, low, high)
         self.nodes.append(kind(tuple(each.name for each in inputs), tensor, **fields))

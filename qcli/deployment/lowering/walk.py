@@ -103,7 +103,7 @@ class _Walk:
         self._refuse_shared(graph)
         for node in graph.nodes:
             try:
-                self.values[node] = self._lower(node)
+                self.values[node] = _require_shape(node, self._lower(node))
             except Fault as fault:
                 self.builder.faults.append(str(fault))
                 self.values[node] = _pretend(node)
@@ -179,6 +179,21 @@ class _Walk:
         if strange and name not in RESHAPES:
             raise Fault(f"call {place_of(node)} ({name}): takes {strange[0]}, no activation")
         return lower_call(self.builder, node, name, self.values)
+
+
+def _require_shape(node: fx.Node, value: Value | None) -> Value | None:
+    """Refuse a result that is not what the network computes, whatever was overlooked."""
+    found = node.meta.get("tensor_meta")
+    if value is None or not isinstance(found, TensorMetadata):
+        return value
+    shape = tuple(found.shape[1:])
+    if value.shape != shape:
+        place = str(node.target) if node.op == "call_module" else place_of(node)
+        raise Fault(
+            f"{place}: gives {shape}, which its settings alone do not explain; "
+            "leave out what the call says beside its input"
+        )
+    return value
 
 
 def _pretend(node: fx.Node) -> Value | None:
