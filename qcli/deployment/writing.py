@@ -11,7 +11,7 @@ from typing import Any
 from qcli.catalog.building import build_entry
 from qcli.catalog.entries import ExporterEntry
 from qcli.deployment.deployment import Deployment
-from qcli.errors import RunError, UsageError
+from qcli.errors import PluginError, RunError, UsageError
 
 
 def write_form(
@@ -26,12 +26,15 @@ def write_form(
         UsageError: Something lies there already.
         ExportError: The form cannot hold the network.
         RunError: The folder cannot be written to.
+        PluginError: The exporter wrote nothing.
     """
     require_free(path)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         told = build_entry(entry, deployment, partial, **options)
+        if not partial.exists():
+            raise PluginError(f'"{entry.name}" wrote nothing')
         os.replace(partial, path)
         return told or {}
     except OSError as error:

@@ -125,6 +125,8 @@ ACTIVATIONS = {
     "steep leaky": lambda: nn.LeakyReLU(2.0),
     "prelu": nn.PReLU,
     "prelu of each channel": lambda: slopes(nn.PReLU(4)),
+    "leaky and cut": lambda: nn.Sequential(nn.LeakyReLU(0.5), nn.Hardtanh(-0.1, 0.3)),
+    "cut and leaky": lambda: nn.Sequential(nn.Hardtanh(-0.4, 0.3), nn.LeakyReLU(0.5)),
     "identity": nn.Identity,
     "dropout": lambda: nn.Dropout(0.5),
     "dropout of channels": nn.Dropout2d,

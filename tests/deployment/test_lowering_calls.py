@@ -82,7 +82,8 @@ def test_calls(name):
 def moved(move):
     """Return a network that moves channels of one scale and one slope."""
     torch.manual_seed(0)
-    modules = {"conv": conv(2, 4, 3, bias=False), "act": nn.PReLU(4), "fc": nn.Linear(144, 3)}
+    modules = {"conv": conv(2, 4, 3), "act": nn.PReLU(4), "fc": nn.Linear(144, 3)}
+    nn.init.constant_(modules["conv"].bias, 0.3)
     return Calls(lambda s, x: s.fc(move(s.act(s.conv(x))).flatten(1)), **modules)
 
 

@@ -122,6 +122,11 @@ CHAINS = {
         INPUTS,
         "module 1: windows of different sizes",
     ),
+    "windows of border alone": (
+        [conv(2, 4, 6), nn.MaxPool2d(2, padding=1, dilation=4), nn.ReLU()],
+        INPUTS,
+        "1: has windows that see the border alone; take less padding",
+    ),
     "a border that is not 0": (
         [conv(2, 4, 3), nn.ConstantPad2d(1, 0.5)],
         INPUTS,

@@ -21,7 +21,7 @@ from lowered_networks import (
 from torch import nn
 
 import qcli
-from qcli.deployment.graph import Convolution, Linear, Quantize
+from qcli.deployment.graph import Convolution, Linear, MaxPool, Quantize
 from qcli.deployment.lowering.walk import lower
 from qcli.quantization.surgery import quantizers
 
@@ -162,3 +162,33 @@ def test_weights_are_those_of_the_layer():
             step = layer.parametrizations.weight[0].step_size.item()
             exact = node.weight * np.float32(step)
             np.testing.assert_array_equal(exact.astype(np.float32), layer.weight.detach().numpy())
+
+
+def test_a_maximum_of_levels_on_no_grid():
+    """Codes are pooled, also behind a norm of factors that are not negative."""
+    network = scramble_norms(chain(conv(2, 4, 3), nn.ReLU(), norm(4), nn.MaxPool2d(3, 2, 1)))
+    network[2].weight.data.abs_()
+    rules = [{"match": "5", "input": lsq(4)}]
+    default = {"weight": lsq(3), "output": {"quantizer": "lq_nets", "bits": 2}}
+    recipe = make_recipe(default, rules, first_layer={"input": IMAGE_BITS})
+    lowered = lower_network(network, recipe, SHAPE)
+    found = compare(lowered)
+    assert (found.different, found.unexplained) == (0, [])
+    (pool,) = (node for node in lowered.graph.nodes if isinstance(node, MaxPool))
+    assert pool.inputs == ("1.output",)
+
+
+def test_levels_above_0_beside_a_border():
+    """The border is 0, less than the least level: sums reach lower than of levels alone."""
+    levels = {"quantizer": "quantization_networks", "value_space": [1, 2, 3]}
+    network = chain(conv(2, 4, 3), norm(4), nn.ReLU(), conv(4, 2, 3, padding=2))
+    nn.init.constant_(network[3].weight, 0.5)
+    rules = [{"match": "5", "input": lsq(4)}]
+    recipe = make_recipe({"weight": lsq(3), "output": levels}, rules)
+    recipe["first_layer"] = {"input": IMAGE_BITS}
+    lowered = lower_network(network, recipe, SHAPE)
+    sums = lowered.run()["3"]
+    tensor = lowered.graph.tensors["3"]
+    assert 0 <= tensor.low <= sums.min() <= sums.max() <= tensor.high
+    assert lowered.graph.tensors["2.output"].low > 0
+    assert compare(lowered).unexplained == []

@@ -53,6 +53,15 @@ class Window:
     pads: Pair = (0, 0)
     dilation: Pair = (1, 1)
 
+    def always_sees(self, size: tuple[int, ...], extent: tuple[int, ...]) -> bool:
+        """Return whether every number of the result has a pixel: dilated windows may miss all."""
+        axes = zip(size, self.kernel, self.stride, self.pads, self.dilation, extent, strict=True)
+        return all(
+            any(0 <= number * s - pad + place * d < length for place in range(k))
+            for length, k, s, pad, d, count in axes
+            for number in range(count)
+        )
+
     def borders(self, size: tuple[int, ...], extent: tuple[int, ...]) -> Pads:
         """Return the border that gives the result its size: windows may end outside."""
         after = [
@@ -80,6 +89,8 @@ def max_pool(
         window: What each number of the result sees.
         extent: (height, width) of the result.
     """
+    if not window.always_sees(value.shape[1:], extent):
+        raise Fault(f"{name}: has windows that see the border alone; take less padding")
     if len(value.operands) > 1:
         return _pool_codes(builder, name, value, window, extent)
     (operand,), signs = value.operands, np.where(value.factors[0] < 0, -1, 1)
