@@ -43,7 +43,9 @@ def quantize(model: nn.Module, plan: Plan) -> nn.Module:
                 module.register_forward_hook(_scale_output)
         else:
             module.add_module(OUTPUT, quantizer)
-            module.register_forward_hook(_quantize_output)
+            # A row of modules calls its last one, which the quantizer now is.
+            if type(module).forward is not nn.Sequential.forward:
+                module.register_forward_hook(_quantize_output)
     return model
 
 

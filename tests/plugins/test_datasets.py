@@ -112,7 +112,7 @@ def write_mnist(folder: Path, suffix: str = "") -> None:
     for part, count in (("train", 12), ("t10k", 5)):
         images, labels = make_idx(2051, count, 28, 28), make_idx(2049, count)
         for name, content in (("images-idx3", images), ("labels-idx1", labels)):
-            packed = gzip.compress(content) if suffix else content
+            packed = gzip.compress(content, mtime=0) if suffix else content
             (folder / f"{part}-{name}-ubyte{suffix}").write_bytes(packed)
 
 
@@ -221,7 +221,7 @@ DAMAGE = [
     ("mnist", "t10k-labels-idx1-ubyte", make_idx(2049, 6), "6 labels for 5 images"),
     ("mnist", "t10k-labels-idx1-ubyte", make_idx(2049, 5)[:-1] + b"\x0b", "image 4 is 11"),
     ("mnist", "train-labels-idx1-ubyte.gz", b"no gzip", "cannot be read"),
-    ("mnist", "train-labels-idx1-ubyte.gz", gzip.compress(b"x")[:-4], "cannot be read"),
+    ("mnist", "train-labels-idx1-ubyte.gz", gzip.compress(b"x", mtime=0)[:-4], "cannot be read"),
     ("cifar10", "test_batch", b"", "cannot be read: Ran out of input"),
     ("cifar10", "data_batch_1", make_batch()[:-100], "cannot be read"),
     ("cifar10", "data_batch_3", pickle.dumps([1]), "holds a list, expected a dictionary"),

@@ -214,3 +214,19 @@ def test_bundled_networks_bake_exactly(catalog, make_recipe, name: str, image_sh
     plain.load_state_dict(qcli.bake(network), strict=True)
     batch = torch.randn(2, *image_shape)
     assert torch.equal(plain.eval()(batch), network.eval()(batch))
+
+
+def test_output_of_a_row_of_modules_is_quantized_once() -> None:
+    row = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    network = nn.Sequential(row, nn.Flatten(), nn.Linear(4 * 14 * 14, 2))
+    rule = {"match": "0", "output": UNSIGNED}
+    recipe = {"name": "t", "default": {"weight": LSQ}, "layers": [rule]}
+    qcli.quantize(network, qcli.make_plan(network, recipe, IMAGE))
+    calls: list[int] = []
+    (quantizer,) = (each for _, slot, each in quantizers(network) if slot == "output")
+    quantizer.register_forward_hook(lambda *arguments: calls.append(1))
+    calibrate(network, [torch.randn(4, *IMAGE)])
+    calls.clear()
+    received = row(torch.randn(4, *IMAGE))
+    assert len(calls) == 1
+    assert received.unique().numel() <= 16
