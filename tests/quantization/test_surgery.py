@@ -220,7 +220,7 @@ def test_output_of_a_row_of_modules_is_quantized_once() -> None:
     row = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
     network = nn.Sequential(row, nn.Flatten(), nn.Linear(4 * 14 * 14, 2))
     rule = {"match": "0", "output": UNSIGNED}
-    recipe = {"name": "t", "first_layer": {"weight": LSQ}, "layers": [rule]}
+    recipe = {"name": "t", "default": {"weight": LSQ}, "first_layer": {}, "layers": [rule]}
     qcli.quantize(network, qcli.make_plan(network, recipe, IMAGE))
     calls: list[int] = []
     (quantizer,) = (each for _, slot, each in quantizers(network) if slot == "output")
