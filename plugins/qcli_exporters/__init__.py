@@ -15,6 +15,7 @@ def _packed() -> ExporterEntry:
         suffix=".qcli",
         build="qcli_exporters.packed:write_packed",
         execute="qcli_exporters.packed:run_packed",
+        read="qcli_exporters.packed:read_packed",
     )
 
 
@@ -85,6 +86,15 @@ def _c99() -> ExporterEntry:
         source="ISO/IEC 9899:1999",
         suffix="",
         build="qcli_exporters.c99:write_c99",
+        options={
+            "name": {
+                "description": "What files, functions and macros begin with, so that several "
+                "networks fit one program; empty: architecture and recipe.",
+                "type": "string",
+                "pattern": "^([A-Za-z][A-Za-z0-9_]{0,40})?$",
+                "default": "",
+            }
+        },
         execute="qcli_exporters.c99:run_c99",
     )
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qcli import Deployment
+from qcli import ArtifactError, Deployment
 from qcli.deployment.execution import run_graph
+from qcli.deployment.graph import Graph
 from qcli.deployment.packed import read_graph, write_graph
 
 
@@ -21,6 +22,11 @@ def write_packed(deployment: Deployment, path: Path) -> None:
     write_graph(deployment.integers, path)
 
 
+def read_packed(path: Path) -> Graph:
+    """Return the graph of a file; raises ArtifactError as `run_packed`."""
+    return read_graph(path)
+
+
 def run_packed(path: Path, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Read the graph again and compute its observed tensors in NumPy.
 
@@ -29,6 +35,10 @@ def run_packed(path: Path, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
         images: uint8 [N, C, H, W].
 
     Raises:
-        ArtifactError: The file is damaged, of another kind, or newer than this qcli.
+        ArtifactError: The file is damaged, of another kind, newer than this qcli, or takes images
+            of another shape.
     """
-    return run_graph(read_graph(path), images)
+    graph = read_graph(path)
+    if images.shape[1:] != graph.image.shape:
+        raise ArtifactError(f"{path}: images {images.shape[1:]}; it reads {graph.image.shape}")
+    return run_graph(graph, images)

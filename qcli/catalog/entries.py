@@ -131,6 +131,8 @@ class ExporterEntry:
             tells, the logits at least. It raises `qcli.MissingTool` where a program or package
             that it needs is not there, and `qcli.ArtifactError` where the file is damaged.
             None: the form is not run here.
+        read: Called as `read(path)`; returns the graph again, of a form that holds all of it:
+            `qcli verify` compares then what no integer shows, such as scales and class names.
         needs_integers: Whether the network must lower to integers for this form.
     """
 
@@ -141,4 +143,5 @@ class ExporterEntry:
     build: Build
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     execute: Build | None = None
+    read: Build | None = None
     needs_integers: bool = True

@@ -25,7 +25,7 @@ _TAKEN = {
     DatasetEntry: {"name", "root", "image_shape", "image_size", "channels"},
     ExporterEntry: {"format", "deployment", "path"},
 }
-_MAY_BE_LEFT_OUT = {"find_member", "execute"}
+_MAY_BE_LEFT_OUT = {"find_member", "execute", "read"}
 
 
 def check_entry(entry: Any, kind: type, hook: str) -> None:
@@ -55,7 +55,7 @@ def check_entry(entry: Any, kind: type, hook: str) -> None:
 
 
 def _check_builds(record: Any) -> None:
-    for field in ("build", "find_member", "execute"):
+    for field in ("build", "find_member", "execute", "read"):
         build = getattr(record, field, None)
         is_left_out = build is None and field in _MAY_BE_LEFT_OUT
         if not (is_left_out or callable(build) or (isinstance(build, str) and ":" in build)):

@@ -13,6 +13,7 @@ from qcli.catalog.given_options import parse_options
 from qcli.catalog.load import load_catalog
 from qcli.cli.deployment_options import deployment_options
 from qcli.cli.options import json_option, plugin_options
+from qcli.cli.stopping import stopped_by_signals
 
 
 @click.command("export")
@@ -53,7 +54,8 @@ def command(
     path = output or _default_path(run, entry)
     require_free(path)
     prepared = prepare_run(run, integers=entry.needs_integers, **_lowering(entry, options))
-    told = write_form(entry, prepared.deployment, path, chosen)
+    with stopped_by_signals():
+        told = write_form(entry, prepared.deployment, path, chosen)
     if as_json:
         sizes = sizes_to_json(prepared.deployment, path, size_of(path))
         print_data(json.dumps({**sizes, "told": told}, indent=2))

@@ -15,6 +15,7 @@ from qcli.catalog.given_options import parse_options
 from qcli.catalog.load import load_catalog
 from qcli.cli.deployment_options import deployment_options
 from qcli.cli.options import json_option, plugin_options
+from qcli.cli.stopping import stopped_by_signals
 from qcli.errors import ExportError, MissingTool, TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -66,9 +67,7 @@ def command(
     _require_effect(options["scaling"], forms, artifacts)
     prepared = prepare_run(run, **{**options, "scaling": "exact"})
     directory = RunDirectory(run)
-    # Until this proof is done there is none: an older one may be of other weights.
-    directory.remove("verify.json")
-    with TemporaryDirectory() as folder:
+    with stopped_by_signals(), TemporaryDirectory() as folder:
         chosen = [] if artifacts and not forms else list(_choose(catalog, forms))
         writer = _Writer(prepared, catalog, options["scaling"], Path(folder), bool(forms))
         written = [writer.write(name, settings) for name, settings in chosen]
@@ -123,7 +122,7 @@ def _choose(catalog: Catalog, forms: tuple[str, ...]) -> Iterator[tuple[str, dic
         for offer in catalog.of_kind("exporters").values()
         if getattr(offer.entry, "execute", None) is not None
     ]
-    for name in forms or runnable:
+    for name in dict.fromkeys(forms) or runnable:
         entry = catalog.exporter(name)
         if entry.execute is None:
             raise UsageError(f"--format {name}: it is not run here; allowed: {', '.join(runnable)}")
@@ -165,7 +164,7 @@ class _Writer:
         from qcli.deployment.writing import write_form
 
         entry = self.catalog.exporter(name)
-        label = " ".join([name, *(str(value) for value in settings.values())])
+        label = " ".join([name, *(str(value) for value in settings.values() if value)])
         path = self.folder / f"{label.replace(' ', '-')}{entry.suffix}"
         lossy = self.scaling != "exact"
         told = f"{label}, {self.scaling} (lossy)" if lossy else label

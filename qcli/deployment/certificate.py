@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qcli.deployment.comparison import find_layers
 from qcli.deployment.graph import Graph
 from qcli.deployment.hashing import hash_path
+from qcli.deployment.packed import pack_graph
 
 if TYPE_CHECKING:
     from qcli.deployment.verification import Verdict, Verification
@@ -33,6 +35,8 @@ def certify(verification: Verification, facts: Mapping[str, Any]) -> dict[str, A
         "versions": _versions(),
         "images": verification.reference.images,
         "images_available": verification.available,
+        "pixels_sha256": verification.pixels_sha256,
+        "graph_sha256": hashlib.sha256(pack_graph(graph)).hexdigest(),
         "reference": {"top1": verification.reference.top1},
         "float": {
             "top1": floating.top1,

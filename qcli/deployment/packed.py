@@ -10,6 +10,7 @@ from typing import Any
 
 from qcli.deployment.graph import Graph
 from qcli.deployment.graph_json import restore_graph, store_graph
+from qcli.deployment.soundness import find_unsound
 from qcli.errors import ArtifactError
 from qcli.training.durable import write_atomically
 
@@ -56,7 +57,11 @@ def read_graph(path: Path) -> Graph:
         ArtifactError: The file is damaged, of another kind, or newer than this qcli.
         OSError: It cannot be read.
     """
-    return unpack_graph(path.read_bytes(), str(path))
+    try:
+        content = path.read_bytes()
+    except IsADirectoryError:
+        raise ArtifactError(f"{path}: is a directory; a packed file is expected") from None
+    return unpack_graph(content, str(path))
 
 
 def unpack_graph(content: bytes, name: str) -> Graph:
@@ -76,9 +81,13 @@ def unpack_graph(content: bytes, name: str) -> Graph:
     _require_whole(content, header, name)
     _require_known(header, name)
     try:
-        return restore_graph(header, load(content))
+        graph = restore_graph(header, load(content))
     except (SafetensorError, AttributeError, LookupError, TypeError, ValueError):
         raise ArtifactError(f"{name}: holds no graph of integers; {_AGAIN}") from None
+    unsound = find_unsound(graph)
+    if unsound:
+        raise ArtifactError(f"{name}: is damaged: {unsound}; {_AGAIN}")
+    return graph
 
 
 def _digest(content: bytes) -> str:

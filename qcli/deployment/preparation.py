@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,8 +89,25 @@ def _require_finished(path: Path) -> None:
 def _read_pixels(revival: Revival, data_dir: Path | None) -> Mapping[str, Any]:
     if "pixels" in revival.record:
         pixels: Mapping[str, Any] = revival.record["pixels"]
+        _check_pixels(pixels, revival)
         return pixels
     return describe(revival.setting, read_splits(revival, data_dir))
+
+
+def _check_pixels(pixels: Any, revival: Revival) -> None:
+    """Refuse what a run cannot have written."""
+    try:
+        known = pixels["mean"] is None or (
+            len(pixels["mean"]) == len(pixels["std"])
+            and all(math.isfinite(number) for number in pixels["mean"])
+            and all(number > 0 and math.isfinite(number) for number in pixels["std"])
+        )
+        named = len(pixels["classes"]) in (0, revival.record["num_classes"])
+        whole = known and named and {"channels", "resize", "crop"} <= pixels["image"].keys()
+    except (KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise RunError("run.json: /pixels is damaged; `qcli export` and `verify` need what it was")
 
 
 def read_splits(revival: Revival, data_dir: Path | None) -> Splits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +18,9 @@ from qcli.catalog.entries import ExporterEntry
 from qcli.deployment.comparison import Agreement, Results
 from qcli.deployment.execution import run_graph
 from qcli.deployment.fake_quant import FloatAgreement
-from qcli.deployment.graph import Graph
+from qcli.deployment.graph import Graph, Logits, Quantize
 from qcli.deployment.preparation import Prepared, read_splits
-from qcli.errors import ArtifactError, MissingTool
+from qcli.errors import ArtifactError, MissingTool, PluginError
 from qcli.training.batches import Process
 from qcli.training.data import make_batches, make_normalizer
 
@@ -79,6 +80,7 @@ class Verification:
         floating: The float32 network.
         verdicts: Of every form.
         available: How many test images there are.
+        pixels_sha256: Of those that were run, in order.
     """
 
     graph: Graph
@@ -86,6 +88,7 @@ class Verification:
     floating: FloatAgreement
     verdicts: tuple[Verdict, ...]
     available: int
+    pixels_sha256: str
 
     def with_skipped(self, verdicts: Sequence[Verdict]) -> Verification:
         """Return it with forms that could not even be written."""
@@ -132,18 +135,24 @@ def verify(
     """
     graph, model = prepared.deployment.integers, prepared.deployment.model
     images = RunImages(prepared, data_dir, most_images)
-    own, floating = Agreement(), FloatAgreement()
+    own, floating, digest = Agreement(), FloatAgreement(), hashlib.sha256()
     verdicts = [Verdict(artifact, Agreement()) for artifact in artifacts]
     for pixels, network_images, labels in images.batches(_batch_size(graph)):
+        digest.update(pixels.tobytes())
         expected = run_graph(graph, pixels)
         own.add(expected, expected, labels)
         floating.add_network(model, graph, network_images, expected, labels)
-        verdicts = [_judge(verdict, pixels, expected, labels) for verdict in verdicts]
-    return Verification(graph, own, floating, tuple(verdicts), images.available)
+        verdicts = [_judge(verdict, graph, pixels, expected, labels) for verdict in verdicts]
+    hashed = digest.hexdigest()
+    return Verification(graph, own, floating, tuple(verdicts), images.available, hashed)
 
 
 def _judge(
-    verdict: Verdict, images: NDArray[Any], expected: Results, labels: NDArray[Any]
+    verdict: Verdict,
+    graph: Graph,
+    images: NDArray[Any],
+    expected: Results,
+    labels: NDArray[Any],
 ) -> Verdict:
     """Run one form on a batch, unless it could not run before."""
     if verdict.skipped or verdict.damaged:
@@ -151,17 +160,45 @@ def _judge(
     entry = verdict.artifact.entry
     assert entry.execute is not None
     try:
-        results: Results = build_entry(
-            replace(entry, build=entry.execute), verdict.artifact.path, images
-        )
+        results = _execute(entry, verdict.artifact.path, images)
+        _compare_graphs(verdict, graph)
     except MissingTool as error:
         # What differed before a tool went away differs still.
         differs = verdict.agreement.compared and not verdict.agreement.is_exact
         return verdict if differs else replace(verdict, skipped=str(error))
-    except ArtifactError as error:
-        return replace(verdict, damaged=str(error))
+    except (ArtifactError, PluginError, ValueError) as error:
+        return replace(verdict, damaged=str(error).replace("\n", " "))
     verdict.agreement.add(results, expected, labels)
     return verdict
+
+
+def _execute(entry: ExporterEntry, path: Path, images: NDArray[Any]) -> Results:
+    assert entry.execute is not None
+    results: Results = build_entry(replace(entry, build=entry.execute), path, images)
+    return results
+
+
+def _compare_graphs(verdict: Verdict, graph: Graph) -> None:
+    """Count what a form that holds the whole graph says beside its integers, once."""
+    entry = verdict.artifact.entry
+    if entry.read is None or verdict.agreement.compared or verdict.artifact.lossy:
+        return
+    found: Graph = build_entry(replace(entry, build=entry.read), verdict.artifact.path)
+    for name, other, own in zip(TOLD, _told(found), _told(graph), strict=True):
+        verdict.agreement.count(name, int(other != own), 1)
+
+
+TOLD = ("facts", "shapes and ranges", "scales")
+
+
+def _told(graph: Graph) -> tuple[Any, ...]:
+    """Return what no integer shows: facts, tensors, and what integers mean."""
+    scales = [
+        (node.name, np.asarray(node.shift).tolist(), getattr(node, "step", None))
+        for node in graph.nodes
+        if isinstance(node, Quantize | Logits)
+    ]
+    return dict(graph.facts), graph.tensors, scales
 
 
 def _batch_size(graph: Graph) -> int:

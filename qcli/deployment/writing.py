@@ -38,12 +38,21 @@ def write_form(
         os.replace(partial, path)
         return told or {}
     except OSError as error:
-        raise RunError(f"{error.filename or path}: {error.strerror or error}") from error
+        raise _disk_error(path, error) from error
+    except PluginError as error:
+        # The disk is no fault of the exporter.
+        if isinstance(error.__cause__, OSError):
+            raise _disk_error(path, error.__cause__) from error
+        raise
     finally:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)
         else:
             partial.unlink(missing_ok=True)
+
+
+def _disk_error(path: Path, error: OSError) -> RunError:
+    return RunError(f"{path}: {error.strerror or error}")
 
 
 def require_free(path: Path) -> None:

@@ -101,8 +101,6 @@ def _tell_divergence(agreement: Agreement, graph: Graph) -> str:
 
     first = agreement.first_divergence
     assert first is not None
-    layers = ", ".join(find_layers(graph, first)) or "no layer"
-    return (
-        f"differ first in {first} (layer {layers}): "
-        f"{agreement.wrong[first]:,} of {agreement.compared[first]:,}"
-    )
+    layers = ", ".join(find_layers(graph, first))
+    place = f"{first} (layer {layers})" if layers else first
+    return f"differ first in {place}: {agreement.wrong[first]:,} of {agreement.compared[first]:,}"

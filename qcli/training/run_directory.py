@@ -207,13 +207,6 @@ class RunDirectory:
                 raise
             raise RunError(f"{self.path / name} cannot be written: {error}") from error
 
-    def remove(self, name: str) -> None:
-        """Remove a file, where there is one; raises RunError where the disk refuses it."""
-        try:
-            (self.path / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise RunError(f"{self.path / name}: {error.strerror}") from error
-
     def update(self, name: str, **fields: Any) -> None:
         """Change fields of a JSON object of the run."""
         self.write(name, {**self.read(name), **fields})

@@ -70,7 +70,7 @@ def test_each_docstring_offers_one_entry(plugins: list[str]) -> None:
     offered = {
         offer.entry.name for offer in catalog.offers if offer.distribution.startswith("--plugin")
     }
-    assert (catalog.problems, offered) == ([], {"sign", "mlp", "stripes"})
+    assert (catalog.problems, offered) == ([], {"sign", "mlp", "sizes", "stripes"})
 
 
 def test_sign_quantizes_a_layer_as_planned(run: Run, tmp_path: Path) -> None:

@@ -93,7 +93,9 @@ def test_every_form_agrees_and_the_certificate_says_what_was_proved(trained, cer
         assert row["argmax_agreement"] == 1
         # The image, two convolutions, a linear layer, and the scores.
         assert row["compared"]["relu3.output"] == IMAGES * 512
-        assert len(row["compared"]) == 5
+        told = {"facts", "shapes and ranges", "scales"}
+        assert len(row["compared"].keys() - told) == 5
+        assert (told <= row["compared"].keys()) == (row["format"] == "packed")
         assert len(row["sha256"]) == 64
     assert max(proof["float"]["local_mismatch"].values()) < 1e-4
     assert proof["float"]["score_error"] < 1e-5
@@ -141,6 +143,35 @@ def test_a_broken_copy_is_caught_with_its_layer(trained, tmp_path, certificate, 
     assert (first["status"], second["status"]) == ("exact", "differs")
     assert second["first_divergence"] == {"tensor": "relu2.output", "layers": ["conv2"]}
     assert certificate()["holds"] is False
+
+
+def rename_classes(graph):
+    return Graph(graph.image, graph.nodes, {**graph.facts, "classes": [*"9876543210"]})
+
+
+def shift_scores(graph):
+    return change(graph, "logits", shift=graph.logits.shift + 5)
+
+
+@pytest.mark.parametrize(("damage", "told"), [(rename_classes, "facts"), (shift_scores, "scales")])
+def test_what_no_integer_shows_is_compared(trained, tmp_path, certificate, damage, told):
+    good, bad = tmp_path / "good.qcli", tmp_path / "bad.qcli"
+    run("export", trained, "--format", "packed", "-o", good)
+    write_graph(damage(read_graph(good)), bad)
+    refuse(TargetError, "verify", trained, "--images", 1, "--artifact", f"packed={bad}")
+    assert certificate()["forms"][0]["first_divergence"] == {"tensor": told, "layers": []}
+
+
+def test_a_main_program_that_names_another_class_is_caught(trained, tmp_path, certificate):
+    folder = tmp_path / "c"
+    run("export", trained, "--format", "c99", "--option", "name=digits", "-o", folder)
+    assert (folder / "digits.h").exists()
+    source = folder / "main.c"
+    source.write_text(source.read_text().replace("digits_classify(image)", "9 - 9"))
+    refuse(TargetError, "verify", trained, "--images", IMAGES, "--artifact", f"c99={folder}")
+    (row,) = certificate()["forms"]
+    assert row["status"] == "damaged"
+    assert row["reason"].endswith("main.c prints another class than its scores name")
 
 
 def test_a_broken_copy_in_c_is_caught(trained, tmp_path, certificate):

@@ -10,6 +10,7 @@ from qcli.deployment.verification import Artifact, Verdict, Verification, _judge
 from qcli.errors import ArtifactError, MissingTool
 
 LABELS = np.array([1, 0])
+IMAGES = np.zeros((2, 1, 1, 1), np.uint8)
 CODES = np.arange(6, dtype=np.uint8).reshape(2, 3)
 SCORES = np.array([[1, 5], [2, -3]], np.int64)
 REFERENCE = {"relu.output": CODES, "logits": SCORES}
@@ -66,12 +67,12 @@ def raise_damaged(path, images):
 
 def judge(verdict, times=1):
     for _ in range(times):
-        verdict = _judge(verdict, np.zeros((2, 1, 1, 1), np.uint8), REFERENCE, LABELS)
+        verdict = _judge(verdict, None, IMAGES, REFERENCE, LABELS)
     return verdict
 
 
 def conclude(*verdicts, floating=None):
-    return Verification(None, Agreement(), floating or FloatAgreement(), tuple(verdicts), 2)
+    return Verification(None, Agreement(), floating or FloatAgreement(), tuple(verdicts), 2, "")
 
 
 def exact(path, images):

@@ -42,11 +42,15 @@ def run_c99(path: Path, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     compiler = find_compiler()
     with tempfile.TemporaryDirectory() as folder:
         program, pixels, told = (Path(folder, name) for name in ("network", "images", "told"))
-        compile_network(compiler, path, manifest.name, program)
         np.ascontiguousarray(images).tofile(pixels)
+        compile_network(compiler, path, manifest.name, program)
         with told.open("wb") as stream:
             _call([str(program), str(pixels)], path, stream)
-        return _read_told(told, manifest.observed)
+        tensors = _read_told(told, manifest.observed)
+        compile_network(compiler, path, manifest.name, program, observing=False)
+        with told.open("wb") as stream:
+            _call([str(program), "-v", str(pixels)], path, stream)
+        return {**tensors, "logits": _read_scores(told, path)}
 
 
 def find_compiler() -> list[str]:
@@ -55,7 +59,10 @@ def find_compiler() -> list[str]:
     Raises:
         MissingTool: There is none.
     """
-    wanted = shlex.split(os.environ.get("CC", ""))
+    try:
+        wanted = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        raise MissingTool(f"CC={os.environ['CC']}: {error}; unset CC") from None
     if wanted:
         if shutil.which(wanted[0]) is None:
             raise MissingTool(f"CC={os.environ['CC']}: there is no such C compiler; unset CC")
@@ -69,9 +76,15 @@ def find_compiler() -> list[str]:
 
 
 def compile_network(
-    compiler: Sequence[str], path: Path, name: str, program: Path, flags: Sequence[str] = FLAGS
+    compiler: Sequence[str],
+    path: Path,
+    name: str,
+    program: Path,
+    flags: Sequence[str] = FLAGS,
+    *,
+    observing: bool = True,
 ) -> None:
-    """Compile a folder into a program that writes what it observes to its standard output.
+    """Compile a folder into its program.
 
     Args:
         compiler: A command.
@@ -79,13 +92,14 @@ def compile_network(
         name: Of the network in C.
         program: The file to write.
         flags: For the compiler.
+        observing: Whether it writes what it observes to its standard output, in place of classes.
 
     Raises:
         ArtifactError: It does not compile.
     """
     sources = [str(path / "main.c"), str(path / f"{name}.c")]
-    observe = f"-D{name.upper()}_OBSERVE"
-    _call([*compiler, *flags, observe, "-o", str(program), *sources], path)
+    defined = [f"-D{name.upper()}_OBSERVE"] if observing else []
+    _call([*compiler, *flags, *defined, "-o", str(program), *sources], path)
 
 
 def _call(command: Sequence[str], path: Path, output: BinaryIO | None = None) -> None:
@@ -93,6 +107,20 @@ def _call(command: Sequence[str], path: Path, output: BinaryIO | None = None) ->
     if done.returncode:
         said = done.stderr.strip().splitlines()[:3] or [f"exit status {done.returncode}"]
         raise ArtifactError(f"{path}: {Path(command[0]).name}: {' | '.join(said)}; export again")
+
+
+def _read_scores(file: Path, path: Path) -> NDArray[np.int64]:
+    """Return the scores [N, classes] of the program as it is deployed: a class, then its scores.
+
+    Raises:
+        ArtifactError: The class is not that of the greatest score, the first of equal ones.
+    """
+    lines = [[int(word) for word in line.split()] for line in file.read_text().splitlines()]
+    scores = np.array([line[1:] for line in lines], np.int64)
+    classes = np.array([line[0] for line in lines])
+    if (classes != scores.argmax(1)).any():
+        raise ArtifactError(f"{path}: main.c prints another class than its scores name")
+    return scores
 
 
 def _read_told(file: Path, observed: Sequence[Observed]) -> dict[str, NDArray[Any]]:

@@ -15,12 +15,13 @@ from qcli_exporters.c99.source import write_source
 MOST_NUMBERS = 1 << 31
 
 
-def write_c99(deployment: Deployment, path: Path) -> dict[str, int]:
+def write_c99(deployment: Deployment, path: Path, *, name: str = "") -> dict[str, int]:
     """Write NAME.c, NAME.h, main.c, a Makefile and manifest.json into a folder.
 
     Args:
         deployment: With its integer graph.
         path: The folder; made where it is not there.
+        name: What files and identifiers begin with; "": the deployment's name.
 
     Returns:
         What `describe_c99` reads back: the bytes of RAM and flash.
@@ -29,7 +30,7 @@ def write_c99(deployment: Deployment, path: Path) -> dict[str, int]:
         ExportError: A tensor is too large for 32-bit places or 64-bit integers.
     """
     path = Path(path)
-    graph, name = deployment.integers, name_in_c(deployment.name)
+    graph, name = deployment.integers, name_in_c(name or deployment.name)
     _check(graph)
     source = write_source(graph, name)
     observed = [observe(source.program.stored[each]) for each in graph.observed]

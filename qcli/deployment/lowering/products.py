@@ -11,6 +11,7 @@ from qcli.deployment.lowering.builder import Builder, Fault
 from qcli.deployment.lowering.dyadic import Reals, read_numbers
 from qcli.deployment.lowering.value import Value
 from qcli.deployment.lowering.weights import Plane, read_planes
+from qcli.deployment.soundness import weigh
 
 
 class Layer:
@@ -75,11 +76,7 @@ class Layer:
 
     def bounds(self, plane: Plane, operand: Tensor) -> tuple[int, int]:
         """Return the range of the sums."""
-        flat = plane.integers.reshape(len(plane.integers), -1)
-        positive, negative = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
-        least, most = min(operand.low, 0), max(operand.high, 0)
-        low = (positive * least + negative * most).min()
-        return int(low), int((positive * most + negative * least).max())
+        return weigh(plane.integers, min(operand.low, 0), max(operand.high, 0))
 
     def multiply(
         self, builder: Builder, label: str, operand: Tensor, plane: Plane, number: int

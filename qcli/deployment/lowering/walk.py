@@ -27,7 +27,7 @@ from qcli.errors import ExportError
 from qcli.quantization.quantizer import Quantizer
 from qcli.quantization.surgery import INPUT, OUTPUT
 
-ADVICE = "recipes whose names end with -integer quantize all that integers need: qcli list recipes"
+ADVICE = "recipes whose names end with -integer quantize what most networks need: qcli list recipes"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* An image: all pixels, 0 to 255, of one channel, row by row, then those of the next. */
 #define ${macro}_CHANNELS $channels
 #define ${macro}_HEIGHT $height
@@ -39,6 +43,10 @@ void ${name}_run(const uint8_t *image, int64_t *logits);
  * its integers and `bytes` the size of one. They lie channels last.
  */
 void ${name}_observe(int node, const void *values, size_t count, int bytes);
+#endif
+
+#ifdef __cplusplus
+}
 #endif
 
 #endif
