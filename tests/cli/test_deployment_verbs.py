@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -11,9 +14,10 @@ from click.testing import CliRunner
 
 import qcli
 from qcli.cli import cli
+from qcli.cli.stopping import stopped_by_signals
 from qcli.deployment.graph import Convolution, Graph, Quantize
 from qcli.deployment.packed import read_graph, write_graph
-from qcli.errors import ExportError, PluginError, RunError, TargetError, UsageError
+from qcli.errors import ExportError, Interrupted, PluginError, RunError, TargetError, UsageError
 
 RECIPE = "lsq-w4a4-integer"
 IMAGES = 60
@@ -275,6 +279,42 @@ def test_a_damaged_artifact_is_named_and_the_others_are_judged(trained, tmp_path
     damaged, good = certificate()["forms"]
     assert (damaged["status"], good["status"]) == ("damaged", "exact")
     assert str(path) in damaged["reason"]
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        {},
+        {"mean": "x"},
+        {"std": [0.0]},
+        {"mean": [float("nan")]},
+        {"classes": ["one"]},
+        {"image": None},
+        None,
+    ],
+)
+def test_a_damaged_record_is_told(trained, tmp_path, pixels):
+    broken = shutil.copytree(trained, tmp_path / "broken")
+    record = json.loads((broken / "run.json").read_text())
+    record["pixels"] = pixels and {**record["pixels"], **pixels}
+    (broken / "run.json").write_text(json.dumps(record))
+    text = refuse(RunError, "export", broken, "--format", "packed", "-o", tmp_path / "x")
+    assert text.startswith("run.json: /pixels is damaged")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_cleans_up_as_an_error_does(tmp_path, name):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with (
+        pytest.raises(Interrupted) as caught,
+        stopped_by_signals(),
+        TemporaryDirectory(dir=tmp_path),
+    ):
+        os.kill(os.getpid(), number)
+    assert caught.value.exit_code == 128 + number
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(number) is before
 
 
 PLAN = ("plan", "-a", "resnet20", "--target", "integer", "--quant-json")
