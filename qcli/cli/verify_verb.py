@@ -20,7 +20,7 @@ from qcli.errors import ExportError, MissingTool, TargetError, UsageError
 
 if TYPE_CHECKING:
     from qcli.deployment.preparation import Prepared
-    from qcli.deployment.verification import Artifact, Verdict
+    from qcli.deployment.verdict import Artifact, Verdict
 
 
 @click.command("verify")
@@ -102,7 +102,7 @@ def _require_effect(scaling: str, forms: tuple[str, ...], artifacts: tuple[str, 
 
 
 def _read_artifact(text: str, catalog: Catalog) -> Artifact:
-    from qcli.deployment.verification import Artifact
+    from qcli.deployment.verdict import Artifact
 
     name, equals, path = text.partition("=")
     if not equals:
@@ -160,7 +160,7 @@ class _Writer:
     def write(self, name: str, settings: dict[str, Any]) -> Verdict:
         """Write one form; where it cannot be written, say why."""
         from qcli.deployment.comparison import Agreement
-        from qcli.deployment.verification import Artifact, Verdict
+        from qcli.deployment.verdict import Artifact, Verdict
         from qcli.deployment.writing import write_form
 
         entry = self.catalog.exporter(name)

@@ -13,7 +13,7 @@ from qcli.deployment.hashing import hash_path
 from qcli.deployment.packed import pack_graph
 
 if TYPE_CHECKING:
-    from qcli.deployment.verification import Verdict, Verification
+    from qcli.deployment.verdict import Verdict, Verification
 
 PACKAGES = ("qcli", "torch", "numpy", "onnx", "onnxruntime")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qcli.deployment.comparison import Agreement
     from qcli.deployment.deployment import Deployment
     from qcli.deployment.graph import Graph
-    from qcli.deployment.verification import Verdict, Verification
+    from qcli.deployment.verdict import Verdict, Verification
 
 
 def sizes_to_json(deployment: Deployment, path: Path, size: int) -> Mapping[str, Any]:

@@ -6,7 +6,8 @@ import pytest
 from qcli.catalog.entries import ExporterEntry
 from qcli.deployment.comparison import Agreement
 from qcli.deployment.fake_quant import FloatAgreement
-from qcli.deployment.verification import Artifact, Verdict, Verification, _judge
+from qcli.deployment.verdict import Artifact, Verdict, Verification
+from qcli.deployment.verification import _judge
 from qcli.errors import ArtifactError, MissingTool
 
 LABELS = np.array([1, 0])
