@@ -84,3 +84,13 @@ def test_a_graph_ends_with_scores(graph):
         "image: the last node is no scores"
     )
     assert find_unsound(Graph(graph.image, ())) is not None
+
+
+def test_boundaries_from_one_end_to_the_other_ascend(graph):
+    def stretch(node):
+        ends = np.sort(node.boundaries, 1)
+        ends[:, 0], ends[:, -1] = -(1 << 62), 1 << 62
+        return ends
+
+    changed, _ = change(graph, Quantize, boundaries=stretch)
+    assert find_unsound(changed) is None
