@@ -34,11 +34,13 @@ APART = {
     "qcli.training": {"qcli.campaign", "qcli.reporting", "qcli.testing"},
     "qcli.campaign": {"qcli.reporting", "qcli.testing"},
 }
-# What exporters are made of is public as a whole: the records, the reference, the boundaries.
+# What exporters are made of is public as a whole: the records, the reference, the boundaries,
+# the trace of a network.
 PUBLIC_MODULES = (
     "qcli.deployment.boundaries.",
     "qcli.deployment.execution.",
     "qcli.deployment.graph.",
+    "qcli.deployment.lowering.trace.",
     "qcli.deployment.packed.",
 )
 MOST_LINES_OF_A_FILE = 300

@@ -9,12 +9,12 @@ from torch import fx, nn
 
 import qcli
 from qcli import Deployment, Quantizer
+from qcli.deployment.lowering.trace import IMAGES, trace_network
 from qcli_exporters.activation_levels import Limits, find_limits
 from qcli_exporters.float_call import Call, is_tensor, shape_of
 from qcli_exporters.function_operations import write_function
 from qcli_exporters.module_operations import WEIGHTED, write_module
 from qcli_exporters.onnx_draft import Draft
-from qcli_exporters.traced_network import BATCH, find_quantizers, trace_model
 from qcli_exporters.weight_levels import BookWeight, GridWeight, read_weight, weight_quantizer
 
 
@@ -41,14 +41,14 @@ def write_network(deployment: Deployment, form: QuantizerForm) -> tuple[Draft, t
     Raises:
         ExportError: Layers that ONNX or the form cannot hold, all of them.
     """
-    graph = trace_model(deployment.model, deployment.image_shape)
+    graph = trace_network(deployment.model, deployment.image_shape)
     walk = _Walk(deployment, form)
     for node in graph.nodes:
         walk.visit(node)
     if walk.faults:
         raise qcli.ExportError(list(dict.fromkeys(walk.faults)))
     results = graph.output_node().all_input_nodes
-    if len(results) != 1 or shape_of(results[0])[:1] != (BATCH,):
+    if len(results) != 1 or shape_of(results[0])[:1] != (IMAGES,):
         raise qcli.ExportError(
             [f"the network returns {len(results)} results; allowed: one tensor [N, ...]"]
         )
@@ -111,11 +111,12 @@ class _Walk:
             # It hangs on a block, whose parts are calls of their own.
             received = self.names[node.all_input_nodes[0]]
             return self._quantize(layer.removesuffix("_quantizer"), module, received)
-        slots = dict(find_quantizers(module))
+        slots = find_quantizers(module)
         names = dict(self.names)
         call = Call(self.draft, node, names, layer, module, self._weight(layer, module))
         source = node.all_input_nodes[0]
         if "input" in slots:
+            _refuse_scale(layer, slots["input"])
             names[source] = self._quantize(f"{layer}.input", slots["input"], call.source)
         result = write_module(call)
         if "output" in slots:
@@ -173,3 +174,19 @@ def _clip(draft: Draft, name: str, source: str, limits: Limits) -> str:
         for key in bounds
     ]
     return draft.add("Clip", source, *names, name=name)
+
+
+def find_quantizers(module: nn.Module) -> dict[str, Quantizer]:
+    """Return what hangs on a module by its slot, "input" or "output"."""
+    found = {slot: getattr(module, f"{slot}_quantizer", None) for slot in ("input", "output")}
+    return {slot: each for slot, each in found.items() if isinstance(each, Quantizer)}
+
+
+def _refuse_scale(layer: str, quantizer: Quantizer) -> None:
+    if quantizer.scales_output:
+        raise qcli.ExportError(
+            [
+                f"layer {layer}, input: its quantizer multiplies the layer's output by its input; "
+                "train without that scale"
+            ]
+        )

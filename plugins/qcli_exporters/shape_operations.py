@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from qcli.deployment.lowering.trace import IMAGES
 from qcli_exporters.float_call import Call
-from qcli_exporters.traced_network import BATCH
 
 _END = (1 << 63) - 1
 
@@ -27,7 +27,7 @@ def pad(call: Call, padding: Sequence[int], value: float = 0.0) -> str:
 
 def reshape(call: Call) -> str:
     """Add the values of each image in order in the shape that the trace has seen."""
-    if call.shape[:1] != (BATCH,):
+    if call.shape[:1] != (IMAGES,):
         raise call.refuse(f"it mixes the images of a batch: {call.source_shape} to {call.shape}")
     if len(call.shape) == 2:
         return call.add("Flatten", call.source, axis=1)

@@ -127,8 +127,8 @@ class ExporterEntry:
             the form cannot hold the network, naming the layer.
         options: JSON Schema properties of the keyword parameters, as for quantizers.
         execute: Called as `execute(path, images)` with uint8 [N, C, H, W], what `build` wrote is
-            run; returns integers [N, ...] by name for each of `graph.observed` that the form
-            tells, the logits at least. It raises `qcli.MissingTool` where a program or package
+            run; returns integers [N, ...] by name for each of `graph.observed`: what is missing
+            counts as wrong. It raises `qcli.MissingTool` where a program or package
             that it needs is not there, and `qcli.ArtifactError` where the file is damaged.
             None: the form is not run here.
         read: Called as `read(path)`; returns the graph again, of a form that holds all of it:

@@ -22,8 +22,7 @@ def parse_options(entry: ExporterEntry, texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if name in entry.options and not equals:
-            example = f"{name}={_example(entry, name)}"
-            raise UsageError(f"--option {text}: write {name}=VALUE, such as {example}")
+            raise UsageError(f"--option {text}: write {name}=VALUE; see `qcli show {entry.name}`")
         if name not in entry.options:
             known = ", ".join(entry.options) or "none"
             raise UsageError(
@@ -33,12 +32,6 @@ def parse_options(entry: ExporterEntry, texts: Sequence[str]) -> dict[str, Any]:
         found[name] = _read(value)
         _check(entry, name, found[name])
     return found
-
-
-def _example(entry: ExporterEntry, name: str) -> str:
-    schema = entry.options[name]
-    values = [each for each in schema.get("enum", (True, False)) if each != schema["default"]]
-    return values[0] if isinstance(values[0], str) else json.dumps(values[0])
 
 
 def _read(value: str) -> Any:

@@ -39,7 +39,7 @@ def quantize(model: nn.Module, plan: Plan) -> nn.Module:
         elif slot == "input":
             module.add_module(INPUT, quantizer)
             module.register_forward_pre_hook(_quantize_input)
-            if type(quantizer).scale_output is not Quantizer.scale_output:
+            if quantizer.scales_output:
                 module.register_forward_hook(_scale_output)
         else:
             module.add_module(OUTPUT, quantizer)

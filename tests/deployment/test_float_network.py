@@ -12,6 +12,7 @@ from trained_networks import finish, quantize_network
 
 import qcli
 from qcli_exporters.onnx_qdq import write_onnx_qdq
+from qcli_exporters.qonnx import write_qonnx
 
 LSQ = {"quantizer": "lsq", "bits": 4}
 SHAPE = (3, 12, 12)
@@ -240,11 +241,21 @@ def test_hooks_of_others_are_refused(tmp_path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
     network[1].register_forward_hook(lambda module, args, output: output + 1)
     (fault,) = refusal(network, tmp_path)
-    assert fault.startswith("module 1: it has a forward hook that is not qcli's")
+    assert fault.startswith("module 1: a forward hook that is not qcli's")
     network = nn.Sequential(nn.Conv2d(3, 3, 1))
     network.register_forward_pre_hook(lambda module, args: None)
     (fault,) = refusal(network, tmp_path)
-    assert fault.startswith("module (the network): it has a forward hook")
+    assert fault.startswith("module of the whole network: a forward hook")
+
+
+@pytest.mark.parametrize("form", [write_onnx_qdq, write_qonnx], ids=["onnx-qdq", "qonnx"])
+def test_a_row_of_modules_with_an_output_quantizer_is_exported(form, tmp_path) -> None:
+    network = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Flatten())
+    recipe = {"name": "test", "default": {}, "layers": [{"match": "0", "output": LSQ}]}
+    quantized = qcli.quantize(network, qcli.make_plan(network, recipe, SHAPE))
+    form(finish(quantized, SHAPE, 3).deployment, tmp_path / "network.onnx")
+    names = {node.op_type for node in onnx.load(tmp_path / "network.onnx").graph.node}
+    assert names & {"QuantizeLinear", "Quant"}
 
 
 def test_a_quantized_subclass_with_another_forward_is_refused(tmp_path) -> None:

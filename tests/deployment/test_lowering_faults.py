@@ -472,6 +472,21 @@ def test_a_module_that_is_called_twice():
     ]
 
 
+def test_a_block_that_is_called_twice():
+    network = Calls(lambda s, x: s.fc(s.block(x).flatten(1)))
+    network.block = nn.Sequential(conv(2, 2, 3, padding=1), nn.ReLU())
+    network.fc = nn.Linear(128, 3)
+    recipe = make_recipe({}, [{"match": "block", "output": LSQ}])
+
+    def call_again(model):
+        model.function = lambda s, x: s.fc(s.block(s.block(x)).flatten(1))
+
+    assert (
+        "module block.output_quantizer: called 2 times with one quantizer; "
+        "give each place a module of its own"
+    ) in faults_of(network, recipe, call_again)
+
+
 RESULTS = {
     "control flow": (
         lambda s, x: s.conv(x) if x.sum() > 0 else x,

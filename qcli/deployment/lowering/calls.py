@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +77,8 @@ def _reshape(builder: Builder, node: fx.Node, values: Values) -> Value:
 
 
 def _permute(builder: Builder, node: fx.Node, values: Values) -> Value:
-    value, order = _value(values, node.args[0]), list(range(len(value_shape(node, values)) + 1))
+    value = _value(values, node.args[0])
+    order = list(range(len(value.shape) + 1))
     target = getattr(node.target, "__name__", node.target)
     if target == "transpose":
         pair = (_argument(node, 1, "dim0"), _argument(node, 2, "dim1"))
@@ -91,11 +91,6 @@ def _permute(builder: Builder, node: fx.Node, values: Values) -> Value:
     if order[0] != 0:
         raise Fault(f"call {place_of(node)}: moves the axis of images")
     return shapes.transpose(builder, place_of(node), value, tuple(axis - 1 for axis in order[1:]))
-
-
-def value_shape(node: fx.Node, values: Values) -> tuple[int, ...]:
-    """Return the shape of a call's first argument for one image."""
-    return _value(values, node.args[0]).shape
 
 
 def _pad(builder: Builder, node: fx.Node, values: Values) -> Value:
@@ -114,20 +109,20 @@ def _pad(builder: Builder, node: fx.Node, values: Values) -> Value:
 def _getitem(builder: Builder, node: fx.Node, values: Values) -> Value:
     """Subsampling of pixels, x[:, :, ::2, ::2]."""
     index: Any = node.args[1]
-    steps = []
-    for each in index if isinstance(index, tuple) else (index,):
-        plain = isinstance(each, slice) and each.start in (None, 0) and each.stop is None
-        if not plain:
-            raise Fault(
-                f"call {place_of(node)}: allowed of indices: every n-th pixel, x[:, :, ::n, ::n]"
-            )
-        steps.append(each.step or 1)
-    if any(step != 1 for step in steps[:2]) or len(steps) != 4:
+    slices = index if isinstance(index, tuple) else (index,)
+    steps = [_step(each) for each in slices]
+    if len(steps) != 4 or None in steps or steps[:2] != [1, 1]:
         raise Fault(
             f"call {place_of(node)}: allowed of indices: every n-th pixel, x[:, :, ::n, ::n]"
         )
     value = _value(values, node.args[0])
-    return shapes.subsample(builder, place_of(node), value, (steps[2], steps[3]))
+    return shapes.subsample(builder, place_of(node), value, (steps[2] or 1, steps[3] or 1))
+
+
+def _step(index: Any) -> int | None:
+    """Return n of ::n; None: another index."""
+    whole = isinstance(index, slice) and index.start in (None, 0) and index.stop is None
+    return (index.step or 1) if whole else None
 
 
 def _mean(builder: Builder, node: fx.Node, values: Values) -> Value:
@@ -163,7 +158,7 @@ def _dropout(builder: Builder, node: fx.Node, values: Values) -> Value:
 
 
 def _keep(builder: Builder, node: fx.Node, values: Values) -> Value:
-    return replace(_value(values, node.args[0]))
+    return _value(values, node.args[0])
 
 
 RESHAPES = ("flatten", "view", "reshape", "squeeze", "unsqueeze")

@@ -76,7 +76,8 @@ def _refuse_hooks(model: nn.Module) -> None:
     faults = []
     for name, module in model.named_modules():
         hooks: list[Any] = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-        if any(getattr(hook, "__module__", "") != surgery.__name__ for hook in hooks):
+        # A trace begins inside the network: what hooks on the whole of it do is lost, ours too.
+        if any(not name or hook.__module__ != surgery.__name__ for hook in hooks):
             faults.append(
                 f"module {name or 'of the whole network'}: a forward hook that is not qcli's; "
                 "make it a module of its own"

@@ -112,8 +112,9 @@ class _Walk:
         """A quantizer that serves two places has no one tensor to be compared with."""
         targets = [str(node.target) for node in graph.nodes if node.op == "call_module"]
         for name in dict.fromkeys(targets):
-            carries = any(hasattr(self.modules[name], each) for each in (INPUT, OUTPUT))
-            if carries and targets.count(name) > 1:
+            module = self.modules[name]
+            carries = isinstance(module, Quantizer) or hasattr(module, INPUT)
+            if (carries or hasattr(module, OUTPUT)) and targets.count(name) > 1:
                 self.builder.faults.append(
                     f"module {name}: called {targets.count(name)} times with one quantizer; "
                     "give each place a module of its own"
