@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from qcli.quantization.grid import fit_grid as fit_grid
     from qcli.quantization.ops import all_reduce_max as all_reduce_max
     from qcli.quantization.ops import all_reduce_sum as all_reduce_sum
+    from qcli.quantization.ops import keep_between as keep_between
+    from qcli.quantization.ops import keep_inside as keep_inside
     from qcli.quantization.ops import pass_inside as pass_inside
     from qcli.quantization.ops import round_ste as round_ste
     from qcli.quantization.ops import scale_gradient as scale_gradient
+    from qcli.quantization.ops import signs as signs
     from qcli.quantization.ops import straight_through as straight_through
     from qcli.quantization.planes import Planes as Planes
     from qcli.quantization.planner import make_plan as make_plan
@@ -81,9 +84,12 @@ _HOME = {
     "qcli.quantization.ops": (
         "all_reduce_max",
         "all_reduce_sum",
+        "keep_between",
+        "keep_inside",
         "pass_inside",
         "round_ste",
         "scale_gradient",
+        "signs",
         "straight_through",
     ),
     "qcli.quantization.planes": ("Planes",),

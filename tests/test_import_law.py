@@ -21,9 +21,13 @@ LEVELS = {
     "qcli.recipe": (1, {"jsonschema"}),
     "qcli.catalog": (1, {"jsonschema", "pluggy"}),
     "qcli.quantization": (2, {"torch"}),
-    "qcli.training": (3, {"torch", "torchvision", "accelerate", "safetensors", "filelock", "PIL"}),
+    "qcli.training": (
+        3,
+        {"torch", "torchvision", "accelerate", "safetensors", "filelock", "PIL", "numpy"},
+    ),
     "qcli.deployment": (3, {"torch", "numpy", "safetensors", "PIL"}),
     "qcli.campaign": (3, {"torch", "accelerate", "filelock", "submitit"}),
+    "qcli.benchmark": (3, {"torch", "torchvision", "safetensors", "PIL", "brevitas"}),
     "qcli.testing": (3, {"torch", "jsonschema", "PIL"}),
     "qcli.reporting": (3, {"rich", "matplotlib"}),
     "qcli.cli": (4, {"click", "torch"}),
@@ -31,8 +35,11 @@ LEVELS = {
 }
 # Each of these stands alone among those of its level.
 APART = {
-    "qcli.training": {"qcli.campaign", "qcli.reporting", "qcli.testing"},
-    "qcli.campaign": {"qcli.reporting", "qcli.testing"},
+    "qcli.training": {"qcli.benchmark", "qcli.campaign", "qcli.reporting", "qcli.testing"},
+    "qcli.campaign": {"qcli.benchmark", "qcli.reporting", "qcli.testing"},
+    "qcli.deployment": {"qcli.benchmark"},
+    "qcli.testing": {"qcli.benchmark"},
+    "qcli.benchmark": {"qcli.campaign", "qcli.deployment", "qcli.reporting", "qcli.testing"},
 }
 # What exporters are made of is public as a whole: the records, the reference, the boundaries,
 # the trace of a network.

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qcli import keep_inside, signs
+
 
 def binarize(weight: Tensor, magnitude: Tensor, exact: bool) -> Tensor:
     """Return magnitude * sgn(weight), of the dtype of `weight`.
@@ -26,16 +28,17 @@ class _Binarize(torch.autograd.Function):
     def forward(ctx: Any, weight: Tensor, magnitude: Tensor, exact: bool) -> Tensor:
         ctx.save_for_backward(weight, magnitude)
         ctx.exact = exact
-        return torch.where(weight >= 0, magnitude, 0.0 - magnitude).to(weight.dtype)
+        # A channel of zeros has -0.0, which no codebook holds; adding 0.0 makes it 0.0.
+        return signs(weight).mul_(magnitude).add_(0.0).to(weight.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         weight, magnitude = ctx.saved_tensors
         wide = gradient.float()
-        by_sign = wide * torch.where(weight.abs() <= 1, magnitude, 0.0)
+        by_sign = keep_inside(wide * magnitude, weight.float(), -1, 1)
         by_mean = wide
         if ctx.exact:
-            sign = torch.where(weight >= 0, 1.0, -1.0)
+            sign = signs(weight)
             by_mean = sign * (wide * sign).sum_to_size(magnitude.shape)
         fan_in = weight.numel() // magnitude.numel()
         return (by_sign + by_mean / fan_in).to(gradient.dtype), None, None

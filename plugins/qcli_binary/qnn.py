@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from qcli import ParameterDefaults, Progress, Quantizer, TensorInfo, pass_inside
+from qcli import ParameterDefaults, Progress, Quantizer, TensorInfo, pass_inside, signs
 from qcli_binary.powers_of_two import count_powers, find_power, make_powers
 
 # More reach down to where float32 ends, and a GPU may take such numbers for 0.
@@ -127,18 +127,18 @@ class QNN(Quantizer):
 
     def _value(self, x: Tensor) -> Tensor:
         if self.is_float:
-            return x.clamp(*self.bounds) + 0.0
+            return x.clamp(*self.bounds).add_(0.0)
         if self.stochastic and self.training:
             return torch.where(self.noise < (x + 1) / 2, 1.0, -1.0)
         if self.binary:
-            return torch.where(x >= 0, 1.0, -1.0)
+            return signs(x)
         if self.is_log:
             return self.levels[find_power(x, self.edges, self.signed)]
         # Rounding leaves -0.0, which no codebook holds; adding 0.0 makes it 0.0.
-        return self._integers(x) * self.step + 0.0
+        return self._integers(x).mul_(self.step).add_(0.0)
 
     def _integers(self, x: Tensor) -> Tensor:
-        return torch.round(x / self.step).clamp(self.lo, self.hi)
+        return (x / self.step).round_().clamp_(self.lo, self.hi)
 
     def _make_levels(self, bits: int) -> tuple[Tensor, Tensor]:
         if self.is_float:

@@ -118,6 +118,12 @@ def _sides(weight: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
     return weight > threshold, weight < -threshold
 
 
+def _masks(weight: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """Return 1 where the weight lies above the threshold, and where below its negative; else 0."""
+    # A difference has the sign of the comparison, and no mask of booleans is converted.
+    return (weight - threshold).gt_(0), (weight + threshold).lt_(0)
+
+
 def _mean_magnitude(weight: Tensor, side: Tensor) -> Tensor:
     return (weight.abs() * side).sum() / side.sum().clamp(min=1)
 
@@ -130,16 +136,15 @@ class _QuantizeTTQ(torch.autograd.Function):
         ctx: Any, weight: Tensor, threshold: Tensor, positive: Tensor, negative: Tensor
     ) -> Tensor:
         ctx.save_for_backward(weight, threshold, positive, negative)
-        above, below = _sides(weight.float(), threshold)
-        ternary = torch.where(above, positive, torch.where(below, -negative, 0.0))
-        return ternary.to(weight.dtype)
+        above, below = _masks(weight.to(positive.dtype), threshold)
+        return above.mul_(positive).sub_(below.mul_(negative)).to(weight.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:
         weight, threshold, positive, negative = ctx.saved_tensors
-        above, below = _sides(weight.float(), threshold)
-        wide = gradient.float()
-        slope = torch.where(above, positive, torch.where(below, negative, 1.0))
-        by_positive = torch.where(above, wide, 0.0).sum()
-        by_negative = -torch.where(below, wide, 0.0).sum()
-        return (wide * slope).to(gradient.dtype), None, by_positive, by_negative
+        above, below = _masks(weight.to(positive.dtype), threshold)
+        wide = gradient.to(positive.dtype)
+        by_positive, by_negative = (above * wide).sum(), -(below * wide).sum()
+        between = 1 - above - below
+        slope = between.add_(above.mul_(positive)).add_(below.mul_(negative))
+        return slope.mul_(wide).to(gradient.dtype), None, by_positive, by_negative

@@ -76,4 +76,5 @@ class TWN(Quantizer):
 
     def _signs(self, latent: Tensor) -> Tensor:
         x = latent.float()
-        return (x > self.threshold).float() - (x < -self.threshold).float()
+        # A difference has the sign of the comparison.
+        return (x - self.threshold).gt_(0).sub_((x + self.threshold).lt_(0))

@@ -15,6 +15,7 @@ from qcli import (
     TensorInfo,
     pass_inside,
     scale_gradient,
+    signs,
     straight_through,
 )
 from qcli_binary.filter_sign import binarize
@@ -149,17 +150,18 @@ class XNOR(Quantizer):
         if self.gradient_factor != 1:
             latent = scale_gradient(latent, self.gradient_factor)
         if self.gradient == "ste":
-            hard = torch.where(latent >= 0, self.magnitude, 0.0 - self.magnitude)
+            # A channel of zeros has -0.0, which no codebook holds; adding 0.0 makes it 0.0.
+            hard = signs(latent).mul_(self.magnitude).add_(0.0)
             return straight_through(latent, hard.to(latent.dtype))
         return binarize(latent, self.magnitude, self.gradient == "exact")
 
     def _value(self, x: Tensor) -> Tensor:
         if self.binary:
-            return torch.where(x >= 0, 1.0, -1.0)
-        return (2 * self._codes(x) - self.top) * self.step
+            return signs(x)
+        return self._codes(x).mul_(2).sub_(self.top).mul_(self.step)
 
     def _codes(self, x: Tensor) -> Tensor:
-        return torch.round((x.clamp(-1, 1) + 1) / 2 * self.top)
+        return x.clamp(-1, 1).add_(1).div_(2).mul_(self.top).round_()
 
     def _refuse(self, bits: int, input_scale: bool) -> None:
         if self.is_weight and bits not in (1, 32):

@@ -61,30 +61,29 @@ class _Choose(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         logits, values, temperature, shift, final = ctx.saved_tensors
         chances = torch.softmax(_shifted(logits, shift).float() / temperature, 0)
-        distance = _column(values, logits) - _expected(chances, values)
+        expected = _expected(chances, values)
         slope = gradient / temperature
         if final is not None:
             slope = torch.where(final, 0.0, slope)
-        by_logits = chances * distance * slope
-        return by_logits.to(logits.dtype), None, None, None, None, None
+        for chance, value in zip(chances, values, strict=True):
+            chance.mul_(value - expected).mul_(slope)
+        return chances.to(logits.dtype), None, None, None, None, None
 
 
 def _shifted(logits: Tensor, shift: Tensor | None) -> Tensor:
     return logits if shift is None else logits + shift
 
 
-def _column(values: Tensor, logits: Tensor) -> Tensor:
-    return values.reshape(-1, *[1] * (logits.dim() - 1))
-
-
 def _expected(chances: Tensor, values: Tensor) -> Tensor:
-    return (chances * _column(values, chances)).sum(0)
+    return (chances * values.reshape(-1, *[1] * (chances.dim() - 1))).sum(0)
 
 
 def _likeliest(scores: Tensor, values: Tensor) -> Tensor:
     """Return the value of the first of the largest scores; a loop beats argmax and a gather."""
-    best, value = scores[0], values[0].expand_as(scores[0])
-    for score, candidate in zip(scores[1:], values[1:], strict=True):
-        value = torch.where(score > best, candidate, value)
+    best = scores[0].float()
+    value = torch.empty_like(best).copy_(values[0])
+    for score, candidate in zip(scores[1:].float(), values[1:], strict=True):
+        # With the weights 0 and 1, lerp returns one of its ends, bit for bit.
+        value.lerp_(candidate, (score - best).gt_(0))
         best = torch.maximum(score, best)
     return value

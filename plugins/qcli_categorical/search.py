@@ -95,6 +95,8 @@ class CategoricalSearch(Quantizer):
         self.hard_from_fraction = hard_from_fraction
         final = torch.zeros((), dtype=torch.bool) if hard_from_fraction < 1 else None
         self.register_buffer("final", final, persistent=False)
+        # The same for the host, which would have to wait for the device's.
+        self.is_final = False
         self.growth_fractions = tuple(growth_fractions)
         self.growth_order = growth_order
         # 0, or -inf where a value is not open yet; kept with the state: evaluation needs it.
@@ -139,11 +141,11 @@ class CategoricalSearch(Quantizer):
         """Set the temperature, the open bits and the phase; draw noise alike in every process."""
         self.temperature.fill_(max(self.temperature_schedule.at(progress), SMALLEST_TEMPERATURE))
         self._open(1 + sum(progress.fraction >= each for each in self.growth_fractions))
-        is_final = progress.fraction >= self.hard_from_fraction
+        self.is_final = progress.fraction >= self.hard_from_fraction
         if self.final is not None:
-            self.final.fill_(is_final)
+            self.final.fill_(self.is_final)
         if self.sampling == "gumbel":
-            self.randomness.fill_(0.0 if is_final else self.randomness_schedule.at(progress))
+            self.randomness.fill_(0.0 if self.is_final else self.randomness_schedule.at(progress))
             key = f"{progress.seed} {progress.step} {self.info.layer}"
             noise = draw_gumbel(self.noise.shape, key, self.noise.device) * self.randomness
             self.noise.copy_(noise if self.closed is None else noise + self.closed)
@@ -153,7 +155,7 @@ class CategoricalSearch(Quantizer):
         """Keep the scale positive, which an update may have carried across 0; settle the choice."""
         if self.scale is not None:
             self.scale.clamp_(min=torch.finfo(torch.float32).eps)
-        if latent is not None and self.final is not None and bool(self.final):
+        if latent is not None and self.final is not None and self.is_final:
             chosen = self.codes(latent).long().unsqueeze(0)
             latent.zero_().scatter_(0, chosen, LEAD)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from qcli import Planes, Quantizer, TensorInfo, all_reduce_sum, straight_through
+from qcli import Planes, Quantizer, TensorInfo, all_reduce_sum
 from qcli_nonuniform.basis import even_basis, make_patterns, solve_basis, thin_out
+from qcli_nonuniform.staircase import climb, find_boundaries, tally_levels
 
 # Half of all normal numbers are smaller in magnitude.
 QUARTILE = 0.6745
@@ -47,6 +47,7 @@ class LQNets(Quantizer):
         self.moving_average = moving_average
         self.ridge = ridge
         self.register_buffer("patterns", make_patterns(bits, self.is_weight), persistent=False)
+        self.row_shape = info.channel_shape() if self.is_weight else ()
         rows = (info.shape[info.channel_axis],) if self.is_weight else ()
         self.register_buffer("basis", torch.zeros(*rows, bits))
         # The sums of the basis, sorted: a basis value may turn negative or pass another.
@@ -67,19 +68,17 @@ class LQNets(Quantizer):
         if self.is_weight or (bool(largest > 0) and not self.codes(x).any()):
             self._set_basis(even_basis(largest, self.basis.shape[-1]))
         for _ in range(FITS_AT_START):
-            self._set_basis(self._fit(self._tally(x, self.codes(x))))
+            self._set_basis(self._fit(tally_levels(x, self.levels, self.row_shape)))
 
     def forward(self, latent: Tensor) -> Tensor:
         """Quantize; in train mode the levels' counts and sums are gathered for the step's end."""
-        x = latent.detach().float()
-        codes = self.codes(x)
-        if self.training and torch.is_grad_enabled():
-            self._gather(self._tally(x, codes))
-        value = self.decode(codes).to(latent.dtype)
-        if self.is_weight:
-            return straight_through(latent, value)
-        quantized: Tensor = _PassUpTo.apply(latent, value, self.levels[-1])
-        return quantized
+        gathers = self.training and torch.is_grad_enabled()
+        value, tally = climb(
+            latent, self.levels, self.row_shape, passes_all=self.is_weight, tallies=gathers
+        )
+        if gathers:
+            self._gather(tally)
+        return value
 
     @torch.no_grad()
     def after_step(self, latent: Tensor | None) -> None:
@@ -102,10 +101,9 @@ class LQNets(Quantizer):
     def codes(self, latent: Tensor) -> Tensor:
         """Return how many boundaries a value exceeds: 0 for the lowest level."""
         x = latent.float()
-        shape = self.info.channel_shape() if self.is_weight else ()
         codes = torch.zeros_like(x, dtype=torch.int32)
-        for boundary in ((self.levels[..., 1:] + self.levels[..., :-1]) / 2).unbind(-1):
-            codes += x > boundary.reshape(shape)
+        for boundary in find_boundaries(self.levels).unbind(-1):
+            codes += x > boundary.reshape(self.row_shape)
         return codes
 
     def _untrained_basis(self) -> Tensor:
@@ -133,21 +131,6 @@ class LQNets(Quantizer):
         """Add what inputs had; a weight is the same in every micro-batch, and counts once."""
         self.gathered.copy_(tally if self.is_weight else self.gathered + tally)
 
-    def _tally(self, x: Tensor, codes: Tensor) -> Tensor:
-        """Return how many values have each level, and their sums: float64 [2, (O,) K]."""
-        counts, sums = [], []
-        for code in range(len(self.patterns)):
-            chosen = codes == code
-            counts.append(self._sum(chosen))
-            sums.append(self._sum(torch.where(chosen, x, 0.0)))
-        return torch.stack([torch.stack(counts, -1), torch.stack(sums, -1)])
-
-    def _sum(self, x: Tensor) -> Tensor:
-        if not self.is_weight:
-            return x.sum(dtype=torch.float64)
-        axes = [axis for axis in range(x.dim()) if axis != self.info.channel_axis]
-        return x.sum(axes, dtype=torch.float64)
-
     def _largest(self, x: Tensor) -> Tensor:
         """Return the largest magnitude of a weight's channels, or the largest input."""
         if not self.is_weight:
@@ -158,17 +141,3 @@ class LQNets(Quantizer):
         """Return v*: float64 [bits], or [O, bits]."""
         rows = self._sorted_patterns()
         return solve_basis(rows, tally[0], tally[1], self.basis.double(), self.ridge)
-
-
-class _PassUpTo(torch.autograd.Function):
-    """Returns the quantized value; the gradient stops above the highest level."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor, highest: Tensor) -> Tensor:
-        ctx.save_for_backward(x, highest)
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        x, highest = ctx.saved_tensors
-        return torch.where(x.float() <= highest, gradient, 0.0), None, None

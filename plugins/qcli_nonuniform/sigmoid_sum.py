@@ -22,9 +22,9 @@ def _exponents(
 ) -> Iterator[Tensor]:
     """Yield what enters the sigmoid of every edge."""
     for edge in edges.unbind():
-        exponent = temperature * (z - edge)
+        exponent = (z - edge).mul_(temperature)
         if exponent_clamp is not None:
-            exponent = exponent.clamp(-exponent_clamp, exponent_clamp)
+            exponent.clamp_(-exponent_clamp, exponent_clamp)
         yield exponent
 
 
@@ -62,7 +62,7 @@ def sum_sigmoids(
 
 
 class _SigmoidSum(torch.autograd.Function):
-    """Saves its input and what it emits, and recomputes the sigmoids."""
+    """Saves its input and recomputes what it emits."""
 
     @staticmethod
     def forward(
@@ -77,36 +77,52 @@ class _SigmoidSum(torch.autograd.Function):
         backward_slope: str,
         hard: bool,
     ) -> Tensor:
-        z = gain * x
-        if hard:
-            value = (levels * scale)[count_edges(z, edges).long()]
-        else:
-            total = levels[0].expand_as(z)
-            exponents = _exponents(z, edges, temperature, exponent_clamp)
-            for step, exponent in zip(levels.diff().unbind(), exponents, strict=True):
-                total = total + step * torch.sigmoid(exponent)
-            value = scale * total
-        # A copy: whoever receives the value may change it in place.
-        ctx.save_for_backward(x, gain, scale, levels, edges, temperature, value.clone())
-        ctx.chosen = (exponent_clamp, backward_slope)
-        return value
+        ctx.save_for_backward(x, gain, scale, levels, edges, temperature)
+        ctx.chosen = (exponent_clamp, backward_slope, hard)
+        return _emit(gain * x, scale, levels, edges, temperature, exponent_clamp, hard)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, gain, scale, levels, edges, temperature, value = ctx.saved_tensors
-        exponent_clamp, backward_slope = ctx.chosen
+        x, gain, scale, levels, edges, temperature = ctx.saved_tensors
+        exponent_clamp, backward_slope, hard = ctx.chosen
         z = gain * x
+        value = _emit(z, scale, levels, edges, temperature, exponent_clamp, hard)
+        by_scale = value.div_(scale).mul_(gradient).sum()
         sharpness = temperature if backward_slope == "exact" else torch.ones_like(temperature)
         factor = sharpness if backward_slope == "t1" else temperature
         slope = torch.zeros_like(z)
         exponents = _exponents(z, edges, sharpness, exponent_clamp)
         for step, exponent in zip(levels.diff().unbind(), exponents, strict=True):
             # The slope is even, and 1 - sigmoid loses its digits near 1.
-            share = torch.sigmoid(-exponent.abs())
-            slope = slope + step * share * (1 - share)
-        by_sum = gradient * slope * factor
+            share = exponent.abs_().neg_().sigmoid_()
+            rest = 1 - share
+            slope.add_(share.mul_(step).mul_(rest))
+        by_sum = slope.mul_(gradient).mul_(factor)
         # In terms of z, which is of the size of the levels: the product of scale and x overflows.
         largest = torch.finfo(z.dtype).max
-        by_gain = ((by_sum * z).sum() * scale / gain).clamp(-largest, largest)
-        by_scale = (gradient * (value / scale)).sum()
-        return by_sum * (scale * gain), by_gain, by_scale, *[None] * 6
+        by_gain = (z.mul_(by_sum).sum() * scale / gain).clamp(-largest, largest)
+        return by_sum.mul_(scale * gain), by_gain, by_scale, *[None] * 6
+
+
+def _emit(
+    z: Tensor,
+    scale: Tensor,
+    levels: Tensor,
+    edges: Tensor,
+    temperature: Tensor,
+    exponent_clamp: float | None,
+    hard: bool,
+) -> Tensor:
+    """Return the staircase of z times the scale, hard or softened: a new tensor."""
+    if hard:
+        values = (levels * scale).unbind()
+        value = torch.zeros_like(z).add_(values[0])
+        for edge, level in zip(edges.unbind(), values[1:], strict=True):
+            # With the weights 0 and 1, lerp returns one of its ends, bit for bit.
+            value.lerp_(level, (z - edge).ge_(0))
+        return value
+    total = torch.zeros_like(z).add_(levels[0])
+    exponents = _exponents(z, edges, temperature, exponent_clamp)
+    for step, exponent in zip(levels.diff().unbind(), exponents, strict=True):
+        total.add_(exponent.sigmoid_().mul_(step))
+    return total.mul_(scale)

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qcli import keep_inside
+
 
 def quantize_affine(x: Tensor, step: Tensor, zero: Tensor, lo: int, hi: int) -> Tensor:
     """Return (clip(rne(x / step) + zero, lo, hi) - zero) * step; the step is a constant.
@@ -24,7 +26,7 @@ def quantize_affine(x: Tensor, step: Tensor, zero: Tensor, lo: int, hi: int) -> 
 
 def affine_codes(x: Tensor, step: Tensor, zero: Tensor, lo: int, hi: int) -> Tensor:
     """Return the integers lo..hi of float32 numbers, as floats."""
-    return (torch.round(x / step) + zero).clamp(lo, hi)
+    return (x / step).round_().add_(zero).clamp_(lo, hi)
 
 
 class _QuantizeAffine(torch.autograd.Function):
@@ -34,12 +36,12 @@ class _QuantizeAffine(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, step: Tensor, zero: Tensor, lo: int, hi: int) -> Tensor:
         ctx.save_for_backward(x, step, zero)
         ctx.limits = (lo, hi)
-        return ((affine_codes(x.float(), step, zero, lo, hi) - zero) * step).to(x.dtype)
+        return affine_codes(x.float(), step, zero, lo, hi).sub_(zero).mul_(step).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         x, step, zero = ctx.saved_tensors
         lo, hi = ctx.limits
-        place = torch.round(x.float() / step) + zero
-        inside = (place >= lo) & (place <= hi)
-        return torch.where(inside, gradient, 0.0), None, None, None, None
+        place = (x.float() / step).round_().add_(zero)
+        by_x = keep_inside(gradient.float(), place, lo, hi).to(gradient.dtype)
+        return by_x, None, None, None, None

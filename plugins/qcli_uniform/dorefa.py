@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcli import Progress, Quantizer, TensorInfo, straight_through
+from qcli import Progress, Quantizer, TensorInfo, keep_inside, signs, straight_through
 from qcli_uniform.gradient_rounding import quantize_gradient_of
 from qcli_uniform.tanh_weight import quantize_tanh, tanh_codes
 
@@ -95,7 +95,7 @@ class DoReFa(Quantizer):
         if self.is_float:
             return latent
         if self.binary:
-            hard = torch.where(latent >= 0, self.magnitude, -self.magnitude)
+            hard = signs(latent).mul_(self.magnitude)
             return straight_through(latent, hard.to(latent.dtype))
         return quantize_tanh(latent, self.top, self.step, self.gradient_through_max)
 
@@ -131,7 +131,7 @@ def _rank() -> int:
 
 
 def _data_codes(x: Tensor, top: int) -> Tensor:
-    return torch.round(x.clamp(0, 1) * top)
+    return x.clamp(0, 1).mul_(top).round_()
 
 
 class _QuantizeData(torch.autograd.Function):
@@ -139,11 +139,11 @@ class _QuantizeData(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, top: int | None, step: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         wide = x.float()
-        cut = _data_codes(wide, top) * step if top else wide.clamp(0, 1)
+        cut = _data_codes(wide, top).mul_(step) if top else wide.clamp(0, 1)
         # Clamping keeps -0.0, which no codebook holds; adding 0.0 makes it 0.0.
         return cut.add_(0.0).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
-        return torch.where((x >= 0) & (x <= 1), gradient, 0.0), None, None
+        return keep_inside(gradient, x, 0, 1), None, None

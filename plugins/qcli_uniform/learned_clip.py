@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qcli import keep_between
+
 
 def quantize_clipped(x: Tensor, clip: Tensor, top: int | None, calibrated: bool) -> Tensor:
     """Cut to [0, clip] and round to multiples of clip / top.
@@ -23,7 +25,7 @@ def quantize_clipped(x: Tensor, clip: Tensor, top: int | None, calibrated: bool)
 
 def clipped_codes(x: Tensor, clip: Tensor, top: int) -> Tensor:
     """Return the codes 0..top of float32 activations, as floats."""
-    return torch.round(_cut(x, clip) / (clip / top))
+    return (x / (clip / top)).clamp_(0, top).round_()
 
 
 def clipped_codebook(clip: Tensor, top: int) -> Tensor:
@@ -38,11 +40,11 @@ def keep_positive(clip: Tensor) -> None:
 
 
 def _cut(x: Tensor, clip: Tensor) -> Tensor:
-    return torch.minimum(x.clamp(min=0), clip)
+    return x.clamp(min=0).clamp_(max=clip)
 
 
 class _QuantizeClipped(torch.autograd.Function):
-    """Saves its input and recomputes the masks; the clip itself is outside."""
+    """Saves its input and recomputes the codes; the clip itself is outside."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, clip: Tensor, top: int | None, calibrated: bool) -> Tensor:
@@ -50,18 +52,21 @@ class _QuantizeClipped(torch.autograd.Function):
         ctx.top = top
         ctx.calibrated = calibrated
         wide = x.float()
-        rounded = clipped_codes(wide, clip, top) * (clip / top) if top else _cut(wide, clip)
+        rounded = clipped_codes(wide, clip, top).mul_(clip / top) if top else _cut(wide, clip)
         # Clamping keeps -0.0, which no codebook holds; adding 0.0 makes it 0.0.
         return rounded.add_(0.0).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, clip = ctx.saved_tensors
-        wide = x.float()
-        inside = (wide > 0) & (wide < clip)
-        slope = (wide >= clip).float()
+        wide_x, wide = x.float(), gradient.float()
+        # Below 1 exactly where x is below the clip.
+        ratio = wide_x / clip
+        by_x = keep_between(wide, ratio, 0, 1).to(gradient.dtype)
         if ctx.calibrated and ctx.top:
-            error = clipped_codes(wide, clip, ctx.top) - wide / (clip / ctx.top)
-            slope = torch.where(inside, error / ctx.top, slope)
-        by_clip = (gradient.float() * slope).sum()
-        return torch.where(inside, gradient, 0.0), by_clip, None, None
+            place = wide_x / (clip / ctx.top)
+            inside = keep_between(place, ratio, 0, 1)
+            slope = place.clamp_(0, ctx.top).round_().sub_(inside).div_(ctx.top)
+        else:
+            slope = ratio.ge_(1)
+        return by_x, slope.mul_(wide).sum(), None, None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qcli import Quantizer, TensorInfo
+from qcli import Quantizer, TensorInfo, keep_between
 
 
 class LSQ(Quantizer):
@@ -118,7 +118,7 @@ class LSQ(Quantizer):
 
 
 class _QuantizeLSQ(torch.autograd.Function):
-    """Saves its input and recomputes the masks."""
+    """Saves its input and recomputes the codes; works in place, since memory is what costs."""
 
     @staticmethod
     def forward(
@@ -126,23 +126,22 @@ class _QuantizeLSQ(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, step)
         ctx.limits = (lo, hi, binary, scale)
-        ratio = x.float() / step
-        code = _sign(ratio) if binary else torch.round(ratio.clamp(lo, hi))
+        code = _round(x.float() / step, lo, hi, binary)
         # Rounding leaves -0.0, which no codebook holds; adding 0.0 makes it 0.0.
-        return (code * step).add_(0.0).to(x.dtype)
+        return code.mul_(step).add_(0.0).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         x, step = ctx.saved_tensors
         lo, hi, binary, scale = ctx.limits
-        wide = gradient.float()
-        ratio = x.float() / step
-        code = _sign(ratio) if binary else torch.round(ratio.clamp(lo, hi))
-        inside = (ratio > lo) & (ratio < hi)
-        slope = code - torch.where(inside, ratio, 0.0)
-        by_step = (wide * slope).sum_to_size(step.shape) * scale
-        return torch.where(inside, gradient, 0.0), by_step, None, None, None, None
+        ratio, wide = x.float() / step, gradient.float()
+        by_x = keep_between(wide, ratio, lo, hi).to(gradient.dtype)
+        inside = keep_between(ratio, ratio, lo, hi)
+        slope = _round(ratio, lo, hi, binary).sub_(inside)
+        by_step = slope.mul_(wide).sum_to_size(step.shape) * scale
+        return by_x, by_step, None, None, None, None
 
 
-def _sign(x: Tensor) -> Tensor:
-    return torch.where(x >= 0, 1.0, -1.0)
+def _round(ratio: Tensor, lo: int, hi: int, binary: bool) -> Tensor:
+    """Turn x / s into codes, in place."""
+    return ratio.ge_(0).mul_(2).sub_(1) if binary else ratio.clamp_(lo, hi).round_()

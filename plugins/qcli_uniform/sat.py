@@ -95,10 +95,13 @@ class SAT(Quantizer):
     @torch.no_grad()
     def measure(self, latent: Tensor) -> None:
         """Take the factor from a latent."""
-        if not self.is_identity:
+        if self.is_identity:
+            return
+        if self.rescales:
+            self.factor.copy_(self._measure_factor(latent.float()))
+        else:
             # A state that was loaded may have rescaled.
-            measured = self._measure_factor(latent.float())
-            self.factor.copy_(measured if self.rescales else torch.ones_like(measured))
+            self.factor.fill_(1)
 
     def forward(self, latent: Tensor) -> Tensor:
         """Quantize a weight, or an activation."""

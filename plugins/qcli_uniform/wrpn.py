@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qcli import Quantizer, TensorInfo, pass_inside
+from qcli import Quantizer, TensorInfo, pass_inside, signs
 
 
 class WRPN(Quantizer):
@@ -103,9 +103,9 @@ class WRPN(Quantizer):
 
     def _value(self, x: Tensor) -> Tensor:
         if self.binary:
-            return torch.where(x >= 0, self.magnitude, -self.magnitude)
+            return signs(x).mul_(self.magnitude)
         clipped = x.clamp(*self.bounds)
         if not self.is_float:
-            clipped = torch.round(clipped / self.step) * self.step
+            clipped.div_(self.step).round_().mul_(self.step)
         # Clamping and rounding leave -0.0, which no codebook holds; adding 0.0 makes it 0.0.
-        return clipped + 0.0
+        return clipped.add_(0.0)

@@ -25,6 +25,7 @@ VERBS = {
     "show": "show_verb",
     "check": "check_verb",
     "data": "data_verb",
+    "bench": "bench_verb",
     "schema": "schema_verb",
 }
 

@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 
 # What `qcli train` does with no recipe and no network.
 DEMO = {"train_json": "lenet5-digits-20ep", "quant_json": "search-1b"}
+MOST_THREADS = 1024
+
+
+def _thread_choice(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> int | str | None:
+    if value is None or value == "auto":
+        return value
+    if value.isascii() and value.isdecimal() and 1 <= int(value) <= MOST_THREADS:
+        return int(value)
+    raise click.BadParameter(
+        f'found "{value}", allowed: auto, or a number from 1 to {MOST_THREADS}'
+    )
 
 
 @click.command("train")
@@ -41,7 +54,11 @@ DEMO = {"train_json": "lenet5-digits-20ep", "quant_json": "search-1b"}
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Key of everything random.")
 @click.option("--cpu", is_flag=True, help="Leave GPUs alone.")
 @click.option(
-    "--threads", type=click.IntRange(1, 1024), help="CPU threads; default: torch's choice."
+    "--threads",
+    callback=_thread_choice,
+    metavar="N|auto",
+    help="CPU threads; auto: 1 or torch's choice, as measured at the start; default: torch's "
+    "choice.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop before training.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the plan and progress within epochs.")
@@ -148,7 +165,8 @@ def _resume(options: dict[str, Any]) -> None:
         options["data_dir"] = Path(record["data_root"])
     if options["teacher"] is None and record.get("teacher"):
         options["teacher"] = Path(record["teacher"])
-    options["threads"] = options["threads"] or record["threads"]
+    if options["threads"] in (None, "auto"):
+        options["threads"] = record["threads"]
     options["cpu"] = options["cpu"] or record["cpu"]
     catalog = load_catalog(options["plugins"])
     report = TrainingReport(quiet=not is_main_process(), verbose=options["verbose"])

@@ -5,6 +5,7 @@ They are autograd Functions: the trick `x + (q - x).detach()` changes values in 
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import torch
@@ -35,8 +36,7 @@ class _PassInside(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (x,) = ctx.saved_tensors
-        lo, hi = ctx.bounds
-        return torch.where((x >= lo) & (x <= hi), gradient, 0.0), None, None, None
+        return keep_inside(gradient, x, *ctx.bounds), None, None, None
 
 
 class _RoundSTE(torch.autograd.Function):
@@ -82,6 +82,35 @@ def pass_inside(x: Tensor, value: Tensor, lo: float = -1.0, hi: float = 1.0) -> 
     """
     result: Tensor = _PassInside.apply(x, value, lo, hi)
     return result
+
+
+def keep_between(gradient: Tensor, x: Tensor, lo: float, hi: float) -> Tensor:
+    """Return the gradient where lo < x < hi, else 0.
+
+    One pass over memory. On a CPU torch.where with a number takes twenty times as long.
+    """
+    kept: Tensor = torch.ops.aten.hardtanh_backward(gradient, x, lo, hi)
+    return kept
+
+
+def keep_inside(gradient: Tensor, x: Tensor, lo: float, hi: float) -> Tensor:
+    """Return the gradient where lo <= x <= hi, else 0, in one pass over memory."""
+    return keep_between(gradient, x, -_next_above(-lo), _next_above(hi))
+
+
+def signs(x: Tensor) -> Tensor:
+    """Return 1 where x >= 0, else -1: float32, a new tensor."""
+    return x.to(torch.float32, copy=True).ge_(0).mul_(2).sub_(1)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _next_above(number: float) -> float:
+    """Return the smallest float32 above a number."""
+    (place,) = struct.unpack("<i", struct.pack("<f", number))
+    # The integers of negative numbers fall where the numbers rise.
+    place = place + (1 if number > 0 else -1) if number else 1
+    above: float = struct.unpack("<f", struct.pack("<i", place))[0]
+    return above
 
 
 def round_ste(x: Tensor) -> Tensor:

@@ -46,7 +46,8 @@ class DistillationRecipe:
 class TrainingRecipe:
     """How a network is trained: the fields of the training schema, all filled in.
 
-    `document` is the effective recipe as JSON: feeding it back reproduces the run.
+    `document` is the effective recipe as JSON: feeding it back reproduces the run. `compile` is
+    True, False or "auto".
     """
 
     name: str
@@ -67,7 +68,7 @@ class TrainingRecipe:
     ema_decay: float | None
     distill: DistillationRecipe | None
     label_smoothing: float
-    compile: bool
+    compile: bool | str
     channels_last: bool
     validation_fraction: float
     select_on: str

@@ -149,8 +149,11 @@ def _is_quoted(text: str, types: str | list[str]) -> bool:
 
 def _enum(error: ValidationError) -> str:
     allowed = [_bare(value) for value in error.validator_value]
+    words = f"allowed: {', '.join(allowed)}"
+    if error.instance in allowed:
+        return f"found {_found(error)}, {words}; write {error.instance} without quotes"
     near = suggest(error.instance, allowed) if isinstance(error.instance, str) else ""
-    return f"found {_found(error)}{near}, allowed: {', '.join(allowed)}"
+    return f"found {_found(error)}{near}, {words}"
 
 
 def _bound(words: str) -> Callable[[ValidationError], str]:

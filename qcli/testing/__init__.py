@@ -12,5 +12,14 @@ from qcli.testing.architecture import check_architecture as check_architecture
 from qcli.testing.dataset import check_dataset as check_dataset
 from qcli.testing.law import LawBroken as LawBroken
 from qcli.testing.quantizer import check_quantizer as check_quantizer
+from qcli.testing.step_cost import StepCost as StepCost
+from qcli.testing.step_cost import measure_step as measure_step
 
-__all__ = ["LawBroken", "check_architecture", "check_dataset", "check_quantizer"]
+__all__ = [
+    "LawBroken",
+    "check_architecture",
+    "check_dataset",
+    "check_quantizer",
+    "StepCost",
+    "measure_step",
+]

@@ -16,6 +16,7 @@ from qcli.testing.training_laws import (
     gives_its_result_away,
     is_left_alone_by_evaluation,
     keeps_state,
+    never_waits,
     passes_gradients,
     survives_step,
     tells_health,
@@ -57,6 +58,7 @@ LAWS: tuple[Law[Case], ...] = (
     keeps_state,
     tells_health,
     copies,
+    never_waits,
 )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from qcli.quantization.quantizer import Quantizer
 from qcli.testing.case import MOMENTS, SEED, Case, evaluate, same_bits
+from qcli.testing.step_cost import measure_step
 
 
 def passes_gradients(case: Case) -> Iterator[str]:
@@ -157,6 +158,18 @@ def _differences(who: str, quantizer: Quantizer, other: Quantizer, latent: Tenso
     with torch.no_grad():
         if not same_bits(quantizer(latent), other(latent)):
             yield f"{who} emits other values in train mode"
+
+
+def never_waits(case: Case) -> Iterator[str]:
+    """A training step never waits for the device: no part of it reads a number back."""
+    if case.kind != "normal":
+        # What is never read cannot decide about another course.
+        return
+    quantizer, latent = case.start()
+    for moment in MOMENTS:
+        for part, waits in measure_step(quantizer, latent, moment).waits.items():
+            if waits:
+                yield f"{part} waits at step {moment.step}: {', '.join(waits)}"
 
 
 def compiles_once(case: Case) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from qcli.training.augment import draw_epoch, map_pixels, parse_augmentations
+from qcli.training.augment import add_frame, draw_epoch, map_pixels, parse_augmentations
 from qcli.training.division import Division
 from qcli.training.keyed import keyed_generator
 from qcli.training.normalization import PixelNormalization, find_affine
@@ -87,14 +87,33 @@ class Normalizer:
         channels_last: bool,
         device: torch.device,
     ) -> None:
-        factor, offset = find_affine(normalization)
-        self.factor, self.offset = factor.to(device), offset.to(device)
+        self.constants = [_as_planes(each).to(device) for each in find_affine(normalization)]
+        self.spread = self.constants
         self.channels_last = channels_last
 
     def __call__(self, images: Tensor) -> Tensor:
         """Normalize a batch."""
-        batch = torch.addcmul(self.offset, images.float(), self.factor).permute(0, 3, 1, 2)
-        return batch if self.channels_last else batch.contiguous()
+        planes = images.permute(0, 3, 1, 2)
+        # Bytes are moved, and one tensor of floats is made: memory is what costs time here.
+        batch = (planes if self.channels_last else planes.contiguous()).float()
+        if self.spread[0].shape != batch.shape[1:]:
+            self.spread = [_spread(each, batch) for each in self.constants]
+        factor, offset = self.spread
+        # One channel may become as many as there are constants.
+        out = batch if factor.shape == batch.shape[1:] else None
+        return torch.addcmul(offset, batch, factor, out=out)
+
+
+def _spread(constants: Tensor, batch: Tensor) -> Tensor:
+    """Repeat constants over the pixels of an image: broadcasting takes five times as long."""
+    if len(constants) in (1, batch.shape[1]):
+        return torch.empty_like(batch[0]).copy_(constants)
+    return constants.expand(-1, *batch.shape[2:]).contiguous()
+
+
+def _as_planes(constants: Tensor) -> Tensor:
+    """Return constants [H, W, C], [C] or [] as [C, H, W] or [C, 1, 1]."""
+    return constants.permute(2, 0, 1) if constants.ndim == 3 else constants.reshape(-1, 1, 1)
 
 
 class ResidentTraining:
@@ -109,10 +128,13 @@ class ResidentTraining:
         seed: int,
         process: Process,
     ) -> None:
-        self.images = split.images.permute(0, 2, 3, 1).contiguous().to(process.device)
+        self.augmentations = parse_augmentations(augment)
+        images = split.images.permute(0, 2, 3, 1).to(process.device)
+        self.height, self.width = images.shape[1:3]
+        self.framed = add_frame(images) if augment else None
+        self.images = images.contiguous() if self.framed is None else images.new_empty(0)
         self.labels = split.labels.to(process.device)
         self.division = division
-        self.augmentations = parse_augmentations(augment)
         self.normalizer = normalizer
         self.seed = seed
         self.process = process
@@ -144,11 +166,10 @@ class ResidentTraining:
         return order.to(self.process.device), [draw.to(self.process.device) for draw in draws]
 
     def _images(self, indices: Tensor, draws: list[Tensor]) -> Tensor:
-        if not draws:
+        if self.framed is None:
             return self.normalizer(self.images[indices])
-        _, height, width, _ = self.images.shape
-        pixels = map_pixels(self.augmentations, draws, height, width)
-        return self.normalizer(pixels.pick(self.images, indices))
+        pixels = map_pixels(self.augmentations, draws, self.height, self.width)
+        return self.normalizer(pixels.pick(self.framed, indices))
 
 
 def _cut(draws: Sequence[Tensor], start: int, stop: int) -> list[Tensor]:

@@ -17,14 +17,18 @@ from torch import Tensor
 
 from qcli.errors import RunError
 from qcli.quantization.ops import all_reduce_max
+from qcli.training.background import BackgroundWriter
 from qcli.training.durable import is_disk_error, sync_to_disk
 from qcli.training.position import Position
+from qcli.training.snapshot import Snapshot
 
 CURRENT = "checkpoint"
 BESIDE = "checkpoint.new"
 PREVIOUS = "checkpoint.old"
 POSITION = "position.json"
 CODES = "codes.safetensors"
+# Of others, accelerate also saves random states of their own.
+SNAPSHOT_DEVICES = ("cpu", "cuda")
 
 
 def save_checkpoint(
@@ -32,23 +36,47 @@ def save_checkpoint(
     run: Path,
     position: Position,
     codes: Mapping[str, Tensor] | None = None,
+    writer: BackgroundWriter | None = None,
 ) -> None:
     """Save the state of every process; the previous checkpoint stays until this one is in place.
+
+    One process alone copies its state and leaves the rest to the writer, whose `join` raises what
+    this would. Several processes must agree that each has written its part: they all write now.
 
     Args:
         accelerator: Knows the model, the optimizer and the random states.
         run: The run directory.
         position: Where training is.
         codes: What the health watch compares the next codes with, where it watches.
+        writer: Writes it beside the training; None: it is written now.
 
     Raises:
         RunError: The disk refuses it, in any process; the previous checkpoint is kept.
     """
+    # No copies: each epoch makes its codes anew.
+    codes = {name: each.cpu() for name, each in (codes or {}).items()}
+    if accelerator.num_processes > 1 or accelerator.device.type not in SNAPSHOT_DEVICES:
+        if writer is not None:
+            writer.join()
+        _save_together(accelerator, run, position, codes)
+        return
+    snapshot = Snapshot(accelerator)
+
+    def write() -> None:
+        with _agreed(accelerator, run):
+            _make_beside(run, codes)
+            snapshot.write(run / BESIDE)
+            _move_into_place(run, position)
+
+    writer.submit(write) if writer is not None else write()
+
+
+def _save_together(
+    accelerator: Accelerator, run: Path, position: Position, codes: Mapping[str, Tensor]
+) -> None:
     with _agreed(accelerator, run):
         if accelerator.is_main_process:
-            _make_beside(run)
-            if codes:
-                save_file(dict(codes), run / BESIDE / CODES)
+            _make_beside(run, codes)
     with _agreed(accelerator, run):
         accelerator.save_state(str(run / BESIDE))
     with _agreed(accelerator, run):
@@ -66,8 +94,10 @@ def _agreed(accelerator: Accelerator, run: Path) -> Iterator[None]:
         if not is_disk_error(caught):
             raise
         error = caught
-    failed = torch.tensor(int(error is not None), device=accelerator.device)
-    if not int(all_reduce_max(failed)):
+    failed = error is not None
+    if accelerator.num_processes > 1:
+        failed = bool(all_reduce_max(torch.tensor(int(failed), device=accelerator.device)))
+    if not failed:
         return
     if accelerator.is_main_process:
         shutil.rmtree(run / BESIDE, ignore_errors=True)
@@ -77,9 +107,11 @@ def _agreed(accelerator: Accelerator, run: Path) -> Iterator[None]:
     ) from error
 
 
-def _make_beside(run: Path) -> None:
+def _make_beside(run: Path, codes: Mapping[str, Tensor]) -> None:
     shutil.rmtree(run / BESIDE, ignore_errors=True)
     (run / BESIDE).mkdir()
+    if codes:
+        save_file(dict(codes), run / BESIDE / CODES)
 
 
 def _move_into_place(run: Path, position: Position) -> None:

@@ -14,7 +14,7 @@ from qcli.catalog.entries import DatasetEntry, Shape
 from qcli.errors import DataError, PluginError, RecipeError
 from qcli.recipe.setting import Setting
 from qcli.recipe.training import TrainingRecipe
-from qcli.training.augment import runs_on_device
+from qcli.training.augment import CUTS, runs_in_threads, runs_on_device
 from qcli.training.batches import (
     EvaluationBatches,
     Normalize,
@@ -27,6 +27,8 @@ from qcli.training.batches import (
 from qcli.training.division import Division
 from qcli.training.keyed import keyed_generator
 from qcli.training.normalization import choose_normalization
+from qcli.training.pack import is_pack, read_pack
+from qcli.training.packed_images import PackedImages
 from qcli.training.splits import ArraySplit, ImageSplit, Split, Splits
 
 
@@ -39,12 +41,14 @@ class Data:
         selection: What selects the best epoch: the validation set, or the test set.
         test: The test set.
         num_classes: Of all of them.
+        notes: What the user should know of how they are made.
     """
 
     training: TrainingBatches
     selection: EvaluationBatches
     test: EvaluationBatches
     num_classes: int
+    notes: tuple[str, ...] = ()
 
 
 def load_splits(setting: Setting, root: Path | None) -> Splits:
@@ -61,7 +65,7 @@ def load_splits(setting: Setting, root: Path | None) -> Splits:
 def build_splits(
     entry: DatasetEntry, root: Path | None, image_shape: Shape, options: Mapping[str, Any]
 ) -> Splits:
-    """Read a data set.
+    """Read a data set, or the pack of it that lies in its place.
 
     Args:
         entry: What its plugin offers.
@@ -73,6 +77,8 @@ def build_splits(
         DataError: Files are missing or damaged.
         PluginError: What the plugin returns is no Splits.
     """
+    if root is not None and is_pack(root):
+        return read_pack(root, entry.name, options, image_shape[0])
     try:
         splits = build_entry(entry, root, image_shape, **options)
     except ValueError as error:
@@ -99,7 +105,16 @@ def make_data(
     selection = test
     if held_out is not None:
         selection = make_evaluation(held_out, splits, recipe, shape, process)
-    return Data(training, selection, test, splits.num_classes)
+    return Data(training, selection, test, splits.num_classes, _notes(train, recipe))
+
+
+def _notes(train: Split, recipe: TrainingRecipe) -> tuple[str, ...]:
+    if not isinstance(train, PackedImages) or runs_in_threads(recipe.augment):
+        return ()
+    return (
+        "augment: worker processes do this image by image; with one of "
+        f"{', '.join(CUTS)} first, and only flip behind it, threads read the pack, which is faster",
+    )
 
 
 def make_evaluation(
@@ -126,14 +141,26 @@ def make_batches(
     if isinstance(split, ArraySplit):
         return ResidentEvaluation(split, batch_size, normalizer, process)
     from qcli.training.streaming import StreamedEvaluation
-    from qcli.training.transforms import evaluation_transform
+    from qcli.training.transforms import evaluation_transform, resized_side
 
+    size = (shape[1], shape[2])
     transform = evaluation_transform(
-        (shape[1], shape[2]),
-        recipe.evaluation_resize,
-        recipe.evaluation_crop,
-        recipe.interpolation,
+        size, recipe.evaluation_resize, recipe.evaluation_crop, recipe.interpolation
     )
+    if isinstance(split, PackedImages):
+        from qcli.training.packed_batches import PackedEvaluation
+
+        return PackedEvaluation(
+            split,
+            batch_size,
+            size,
+            resized_side(size, recipe.evaluation_resize),
+            recipe.evaluation_crop,
+            recipe.interpolation,
+            normalizer,
+            recipe.workers,
+            process,
+        )
     return StreamedEvaluation(split, batch_size, transform, normalizer, recipe.workers, process)
 
 
@@ -148,9 +175,23 @@ def _make_training(
     division = Division(
         len(split), recipe.batch_size, recipe.accumulate, recipe.drop_last, process.count
     )
+    names = [str(name) for name in recipe.augment]
     if isinstance(split, ArraySplit) and runs_on_device(recipe.augment):
-        names = [str(name) for name in recipe.augment]
         return ResidentTraining(split, division, names, normalizer, recipe.seed, process)
+    if isinstance(split, PackedImages) and runs_in_threads(recipe.augment):
+        from qcli.training.packed_batches import PackedTraining
+
+        return PackedTraining(
+            split,
+            division,
+            names,
+            (shape[1], shape[2]),
+            recipe.interpolation,
+            normalizer,
+            recipe.seed,
+            recipe.workers,
+            process,
+        )
     from qcli.training.streaming import StreamedTraining
     from qcli.training.transforms import training_transform
 
@@ -189,6 +230,8 @@ def _hold_out(train: Split, recipe: TrainingRecipe) -> tuple[Split, Split | None
 def _subset(split: Split, indices: torch.Tensor) -> Split:
     if isinstance(split, ArraySplit):
         return ArraySplit(split.images[indices], split.labels[indices])
+    if isinstance(split, PackedImages):
+        return split.select(indices)
     return _ImageSubset(split, indices)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 
@@ -26,7 +27,9 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     sync_to_disk(path.parent)
 
 
+@cache
 def _umask() -> int:
+    # Read once: to read it is to change it, for all threads.
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

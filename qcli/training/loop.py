@@ -7,15 +7,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import save_model
 
 from qcli.errors import Interrupted, RunError
 from qcli.quantization.finding import Finding
 from qcli.quantization.ops import all_reduce_max, all_reduce_sum
 from qcli.recipe.schedule import Progress
+from qcli.training.background import BackgroundWriter
 from qcli.training.batches import EvaluationBatches
 from qcli.training.checkpoint import save_checkpoint
 from qcli.training.class_counts import CLASS_SCORES
@@ -27,6 +28,7 @@ from qcli.training.loss import evaluation_loss
 from qcli.training.position import Position
 from qcli.training.recalibration import recalibrated, share_buffers
 from qcli.training.run_directory import RunDirectory
+from qcli.training.snapshot import WeightsSnapshot
 from qcli.training.watch import make_watch
 
 # Processes agree on signals and on the clock so often: each time costs an exchange.
@@ -61,6 +63,7 @@ class Loop:
     run: RunDirectory
     report: Report
     interruption: Interruption
+    writer: BackgroundWriter
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -84,11 +87,14 @@ class Loop:
             self._stop_if_sick()
             if position.epoch < self.recipe.epochs:
                 self._stop_if_signalled(self._signal())
+        self.writer.join()
         return position
 
     def _epoch(self, position: Position) -> Position:
         metrics, position = self._train_epoch(position)
         self._require_finite(metrics)
+        # Nothing is written while the evaluation's workers are forked.
+        self.writer.join()
         started = time.monotonic()
         with self._averaged(), self._hard_norms():
             with self.watch.counting() if self.watch else nullcontext():
@@ -98,7 +104,7 @@ class Loop:
             self._keep_weights(is_best)
         self.rows.append(row)
         if self.accelerator.is_main_process:
-            self.run.write_rows(self.rows)
+            self.writer.submit(partial(self.run.write_rows, list(self.rows)))
         self.report.end_epoch(row, is_best)
         for finding in self.watch.new if self.watch else ():
             self.report.warn(finding)
@@ -148,6 +154,7 @@ class Loop:
         signal_number = self._signal()
         if (signal_number or self._is_due(several)) and position.step < self.num_steps:
             self._require_finite(tally.read())
+            self.writer.join()
             self.save(replace(position, sums=tuple(all_reduce_sum(tally.sums).tolist())))
             self._stop_if_signalled(signal_number)
 
@@ -158,6 +165,7 @@ class Loop:
     def _stop_if_signalled(self, signal_number: int) -> None:
         """Raise Interrupted for a signal; the checkpoint has just been saved."""
         if signal_number:
+            self.writer.join()
             raise Interrupted(
                 f"stopped by signal {signal_number}; everything is saved; go on with: "
                 f"qcli train --resume {self.run.path}",
@@ -172,14 +180,15 @@ class Loop:
         return bool(all_reduce_max(torch.tensor(int(due), device=self.device)))
 
     def save(self, position: Position) -> None:
-        """Save a checkpoint; raises RunError where the disk refuses it."""
+        """Save a checkpoint, beside the training; the writer tells where the disk refuses it."""
         codes = self.watch.codes if self.watch else {}
-        save_checkpoint(self.accelerator, self.run.path, position, codes)
+        save_checkpoint(self.accelerator, self.run.path, position, codes, self.writer)
         self.saved_at = time.monotonic()
 
     def _stop_if_sick(self) -> None:
         """Raise RunError for what is newly sick, where the recipe says so."""
-        if self.watch and self.recipe.health == "stop":
+        if self.watch and self.recipe.health == "stop" and self.watch.new:
+            self.writer.join()
             self.watch.stop_if_sick(self.run.path)
 
     def _averaged(self) -> AbstractContextManager[None]:
@@ -243,11 +252,9 @@ class Loop:
 
     def _keep_weights(self, is_best: bool) -> None:
         if self.accelerator.is_main_process:
+            write = WeightsSnapshot(self.learner.network).write
             for name in ["best", "last"] if is_best else ["last"]:
-                self.run.write_file(
-                    f"{name}.safetensors",
-                    lambda path: save_model(self.learner.network, str(path)),
-                )
+                self.writer.submit(partial(self.run.write_file, f"{name}.safetensors", write))
 
     def _require_finite(self, metrics: Metrics) -> None:
         loss = torch.tensor(metrics.loss)

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from accelerate import Accelerator
 
 from qcli.catalog.load import load_catalog
 from qcli.errors import Interrupted, RunError
 from qcli.quantization.plan import Plan
 from qcli.quantization.plan_json import plan_to_json
 from qcli.recipe.setting import Setting
+from qcli.training.learner import Learner
 from qcli.training.run_directory import SCHEMA_VERSION, RunDirectory
 from qcli.training.teacher import teacher_hash
 
@@ -35,7 +35,7 @@ class SessionOptions:
         teacher: A run, or weights in one, to learn from.
         work_dir: The run directory; None: a new one under runs/.
         cpu: Whether to leave GPUs alone.
-        threads: Threads of the CPU; None: torch's choice.
+        threads: Threads of the CPU; "auto": measured; None: torch's choice.
         plugins: Modules given with --plugin.
         argv: The command line.
         resume: The run directory to go on with; None: a new run.
@@ -46,7 +46,7 @@ class SessionOptions:
     teacher: Path | None = None
     work_dir: Path | None = None
     cpu: bool = False
-    threads: int | None = None
+    threads: int | Literal["auto"] | None = None
     plugins: Sequence[str] = ()
     argv: Sequence[str] = ()
     resume: Path | None = None
@@ -62,7 +62,7 @@ class RunFacts:
         plan: Which quantizer each layer has.
         num_classes: Of the data set.
         pixels: How an image becomes the network's input, as `describe_pixels` says it.
-        accelerator: Its devices and processes.
+        learner: What trains it.
     """
 
     setting: Setting
@@ -70,7 +70,7 @@ class RunFacts:
     plan: Plan
     num_classes: int
     pixels: Mapping[str, Any]
-    accelerator: Accelerator
+    learner: Learner
 
 
 @dataclass
@@ -84,7 +84,7 @@ class RunRecord:
         """Write what the run is made of, before training begins."""
         if not self.is_main:
             return
-        setting, options, accelerator = facts.setting, facts.options, facts.accelerator
+        setting, options, learner = facts.setting, facts.options, facts.learner
         assert setting.training is not None
         self.run.write("training.json", dict(setting.training.document))
         if setting.quantization:
@@ -109,9 +109,10 @@ class RunRecord:
                 "teacher_sha256": teacher_hash(options.teacher) if options.teacher else None,
                 "plugins": [_absolute(plugin) for plugin in options.plugins],
                 "cpu": options.cpu,
-                "device": device_name(accelerator.device),
+                "device": device_name(learner.accelerator.device),
                 "threads": torch.get_num_threads(),
-                "num_processes": accelerator.num_processes,
+                "compiled": learner.recipe.compile is True,
+                "num_processes": learner.accelerator.num_processes,
                 "process_id": os.getpid(),
                 "versions": installed_versions(),
                 "git_commit": _git_commit(),

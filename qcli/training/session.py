@@ -19,19 +19,19 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from torch import nn
 
 from qcli.catalog.catalog import Catalog
-from qcli.errors import QcliError, RunError, UsageError
+from qcli.errors import QcliError, UsageError
 from qcli.quantization.calibration import calibrate
 from qcli.quantization.finding import Finding
 from qcli.quantization.health import Health
 from qcli.quantization.plan import Plan
-from qcli.quantization.plan_json import plan_to_json
 from qcli.quantization.roles import assign_roles
 from qcli.recipe.setting import Setting
 from qcli.recipe.training import TrainingRecipe
+from qcli.training.allocation import keep_freed_memory
 from qcli.training.assembly import Assembly, assemble
+from qcli.training.background import BackgroundWriter
 from qcli.training.batches import Process
-from qcli.training.checkpoint import load_checkpoint, load_codes
-from qcli.training.data import load_splits, make_data
+from qcli.training.data import Data, load_splits, make_data
 from qcli.training.division import Division
 from qcli.training.freezing import freeze
 from qcli.training.interruption import Interruption
@@ -41,16 +41,12 @@ from qcli.training.optimizer import find_spared
 from qcli.training.pixels import describe_pixels
 from qcli.training.position import Position
 from qcli.training.recalibration import share_buffers
-from qcli.training.record import (
-    RunFacts,
-    RunRecord,
-    SessionOptions,
-    device_name,
-    installed_versions,
-)
+from qcli.training.record import RunFacts, RunRecord, SessionOptions
 from qcli.training.result import make_result
+from qcli.training.resumption import take_up
 from qcli.training.run_directory import RunDirectory, default_run_path, require_new
-from qcli.training.teacher import load_teacher, require_same_teacher, require_teacher
+from qcli.training.teacher import load_teacher, require_teacher
+from qcli.training.tuning import settle
 
 MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -88,28 +84,28 @@ def run_session(
     set_seed(recipe.seed)
     splits = load_splits(setting, options.data_root)
     data = make_data(splits, recipe, setting.image_shape, process)
+    for note in data.notes:
+        report.note(note)
     assembly = assemble(setting, catalog, splits.num_classes, options.init_from)
     _tell_losses(data.training.division, report)
     _tell_start(setting, assembly, options, report)
     model = assembly.model.to(accelerator.device)
-    if options.resume is None:
-        batches = data.training.calibration(recipe.calibration_batches)
-        with _lone_images_told():
-            calibrate(model, batches, assembly.fresh)
-    # Equal in theory; a device may round otherwise, and a quantizer must start alike everywhere.
-    share_buffers(model)
+    with _lone_images_told():
+        _calibrate(model, assembly, data, recipe, options)
     teacher = load_teacher(options.teacher, setting, splits, process.device, report.note)
+    _limit_training(model, recipe, report)
+    with _lone_images_told():
+        recipe = settle(accelerator, model, recipe, data.training, options, report.note)
     # From here on processes may draw differently: what must be alike is keyed.
     set_seed(recipe.seed, device_specific=True)
-    _limit_training(model, recipe, report)
     learner = make_learner(accelerator, model, recipe, teacher)
     run = _open_run(path, options, accelerator)
     pixels = describe_pixels(splits, recipe, setting.image_shape)
-    facts = RunFacts(setting, options, assembly.plan, splits.num_classes, pixels, accelerator)
+    facts = RunFacts(setting, options, assembly.plan, splits.num_classes, pixels, learner)
     record = RunRecord(run, accelerator.is_main_process)
     try:
-        with _lone_images_told(), Interruption() as interruption:
-            loop = Loop(learner, data, run, report, interruption)
+        with _lone_images_told(), Interruption() as interruption, BackgroundWriter() as writer:
+            loop = Loop(learner, data, run, report, interruption, writer)
             result = _train(loop, facts, record, report)
     except BaseException as error:
         record.fail(error)
@@ -118,6 +114,19 @@ def run_session(
         run.release()
         accelerator.end_training()
     return run.path, result
+
+
+def _calibrate(
+    model: nn.Module,
+    assembly: Assembly,
+    data: Data,
+    recipe: TrainingRecipe,
+    options: SessionOptions,
+) -> None:
+    if options.resume is None:
+        calibrate(model, data.training.calibration(recipe.calibration_batches), assembly.fresh)
+    # Equal in theory; a device may round otherwise, and a quantizer must start alike everywhere.
+    share_buffers(model)
 
 
 @contextmanager
@@ -174,19 +183,10 @@ def _train(
         record.begin(facts)
         position = Position()
         loop.save(position)
+        # Nothing is written while the training's workers are forked.
+        loop.writer.join()
     else:
-        _require_same(loop.run, facts.plan, facts.accelerator)
-        require_same_teacher(loop.run, facts.options.teacher)
-        position = load_checkpoint(facts.accelerator, loop.run.path)
-        loop.rows = loop.run.rows()[: position.rows]
-        if len(loop.rows) < position.rows:
-            raise RunError(f"{loop.run.path}/metrics.jsonl is damaged: epochs are missing in it")
-        if loop.watch:
-            health = [row.get("health", {}) for row in loop.rows]
-            loop.watch.go_on(health, load_codes(loop.run.path))
-        if position.best is not None:
-            loop.run.require("best.safetensors")
-        _tell_changes(loop.run, facts, report)
+        position = take_up(loop, facts, report.note)
         record.go_on()
     report.begin_run(facts.setting, facts.plan, loop.run.path, str(loop.device))
     last = loop.train(position)
@@ -197,27 +197,14 @@ def _train(
     return result
 
 
-def _tell_changes(run: RunDirectory, facts: RunFacts, report: SessionReport) -> None:
-    """Say what differs from the machine that began a run: it may round otherwise."""
-    record = run.record()
-    now = {
-        "threads": torch.get_num_threads(),
-        "device": device_name(facts.accelerator.device),
-        **installed_versions(),
-    }
-    for name, value in now.items():
-        before = record["versions"].get(name, record.get(name))
-        if before != value:
-            report.note(f"{name} was {before}, is {value}: the run may not go on bit for bit")
-
-
 def open_accelerator(recipe: TrainingRecipe, options: SessionOptions) -> Accelerator:
     """Open devices and processes for a recipe.
 
     Raises:
         UsageError: The precision does not work on the device.
     """
-    if options.threads:
+    keep_freed_memory()
+    if isinstance(options.threads, int):
         torch.set_num_threads(options.threads)
     # accelerate keeps its state for the life of the process; a run starts from a clean one.
     if not torch.distributed.is_initialized():
@@ -275,21 +262,3 @@ def _choose_path(setting: Setting, options: SessionOptions) -> Path:
     path = options.work_dir or default
     require_new(path)
     return path
-
-
-def _require_same(run: RunDirectory, plan: Plan, accelerator: Accelerator) -> None:
-    """Refuse to go on with a run that was made otherwise."""
-    before = run.read("plan.json")
-    now = plan_to_json(plan)
-    # The reasons are words: a flag's effect is in the recipe by now.
-    strip = [{**row, "because": ""} for row in before.get("layers", ())]
-    if strip != [{**row, "because": ""} for row in now["layers"]]:
-        raise RunError(
-            f"{run.path} was made with another plan: its recipes or the plugins have changed since"
-        )
-    processes = run.record()["num_processes"]
-    if processes != accelerator.num_processes:
-        raise RunError(
-            f"{run.path} was made with {processes} processes, not {accelerator.num_processes}: "
-            "only the same number goes on bit for bit"
-        )

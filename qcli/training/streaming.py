@@ -86,6 +86,34 @@ class _Batches:
         return len(self.batches)
 
 
+def count_workers(workers: int | None, num_processes: int) -> int:
+    """Return how many workers a process has; None: its share of the cores."""
+    if workers is not None:
+        return workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return cores // num_processes
+
+
+def tell_worker_error(error: Exception, fewer: str) -> Exception:
+    """Return what is said of an error of a worker process, in one line; of others, themselves.
+
+    Args:
+        error: What was caught.
+        fewer: What to type for fewer workers.
+    """
+    if isinstance(error, DataError):
+        # The traceback holds the loader in a cycle, and workers that the garbage collector
+        # finds take 5 s each to end.
+        error.__traceback__ = None
+        # A worker's error arrives with the worker's whole traceback in its text.
+        return DataError(str(error).rpartition("DataError: ")[2].strip())
+    if "DataLoader worker" in str(error):
+        return RunError(
+            f"a process that decodes images was killed, perhaps for memory; use fewer: {fewer}"
+        )
+    return error
+
+
 class _Loader:
     def __init__(
         self,
@@ -97,8 +125,7 @@ class _Loader:
         normalizer: Normalize,
         process: Process,
     ) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        count = cores // process.count if workers is None else workers
+        count = count_workers(workers, process.count)
         self.keys = _Batches()
         self.normalizer = normalizer
         self.process = process
@@ -120,19 +147,8 @@ class _Loader:
                 images = images.to(self.process.device, non_blocking=True)
                 labels = labels.to(self.process.device, non_blocking=True)
                 yield MicroBatch(self.normalizer(images), labels)
-        except DataError as error:
-            # The traceback holds the loader in a cycle, and workers that the garbage collector
-            # finds take 5 s each to end.
-            error.__traceback__ = None
-            # A worker's error arrives with the worker's whole traceback in its text.
-            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise RunError(
-                "a process that decodes images was killed, perhaps for memory; "
-                "use fewer: --set workers=1"
-            ) from error
+        except (DataError, RuntimeError) as error:
+            raise tell_worker_error(error, "--set workers=1") from None
 
 
 class StreamedTraining:

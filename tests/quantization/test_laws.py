@@ -13,8 +13,21 @@ from torch import Tensor, nn
 
 import qcli
 from qcli.catalog.catalog import resolve_build
-from qcli.testing import LawBroken, check_architecture, check_dataset, check_quantizer
+from qcli.recipe.checking import part_at
+from qcli.recipe.document import read_document
+from qcli.recipe.library import shipped_recipes
+from qcli.recipe.slots import slot_places
+from qcli.testing import (
+    LawBroken,
+    check_architecture,
+    check_dataset,
+    check_quantizer,
+    measure_step,
+)
+from qcli.testing.case import make_cases
+from qcli.testing.law import check_laws
 from qcli.testing.quantizer import ENTRY_LAWS, LAWS
+from qcli.testing.training_laws import never_waits
 
 CATALOG = qcli.load_catalog()
 QUANTIZERS = sorted(CATALOG.of_kind("quantizers"))
@@ -72,6 +85,20 @@ def test_every_quantizer_obeys(name: str) -> None:
 def test_variants_obey(name: str, options: dict[str, Any], slots: tuple[str, ...]) -> None:
     entry = CATALOG.quantizer(name)
     check_quantizer(replace(entry, quantizes=entry.quantizes & set(slots)), options)
+
+
+@pytest.mark.parametrize("preset", shipped_recipes("quantization"))
+def test_no_preset_waits_for_the_device(preset: str) -> None:
+    recipe = read_document(preset, "quantization").value
+    for pointer in slot_places(recipe):
+        options = dict(part_at(recipe, pointer))
+        entry = CATALOG.quantizer(options.pop("quantizer"))
+        slot = replace(entry, quantizes=frozenset({pointer[-1]}))
+        case = next(make_cases(slot, options))
+        check_laws((never_waits,), case, entry.name, str(case))
+        # There are no numbers on the meta device: what reads one raises.
+        quantizer, latent = case.start()
+        assert not any(measure_step(quantizer.to("meta"), latent.to("meta")).waits.values())
 
 
 @pytest.mark.slow
@@ -234,6 +261,17 @@ def draw_anything(self: Steps, progress: qcli.Progress) -> None:
     self.softness.copy_(torch.rand(()))
 
 
+def mend_if_broken(self: Steps, latent: Tensor | None) -> None:
+    if self.step < 1e-7:
+        self.step.data.fill_(1e-7)
+
+
+def count_levels(self: Steps, latent: Tensor) -> Tensor:
+    """The host must know how many numbers are unlike each other."""
+    latent.detach().unique()
+    return Steps.forward(self, latent)
+
+
 def forget_step(self: Steps, info: qcli.TensorInfo, *, start: float = 0.5) -> None:
     qcli.Quantizer.__init__(self, info)
     self.register_buffer("step", torch.tensor(start), persistent=False)
@@ -298,6 +336,8 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
         {"health": lambda self, latent: self.after_step(latent) or {"s": self.softness.fill_(1)}},
         "finite numbers by name",
     ),
+    "reads its step": ({"after_step": mend_if_broken}, "never waits for the device"),
+    "counts its levels": ({"forward": count_levels}, "never waits for the device"),
     "shares its copy": ({"__deepcopy__": lambda self, memo: copy.copy(self)}, "shares nothing"),
     "takes anything": ({"__init__": take_anything}, "raise TypeError"),
     "other default": ({"__init__": start_elsewhere}, "with the same defaults"),

@@ -13,6 +13,7 @@ from qcli.testing import check_quantizer
 from qcli_nonuniform import lq_nets
 from qcli_nonuniform.basis import solve_basis, thin_out
 from qcli_nonuniform.lq_nets import LQNets
+from qcli_nonuniform.staircase import tally_levels
 
 W = torch.tensor([[0.9, -0.4, 0.05, -0.2, 0.6, -1.2]])
 W_CODES = torch.tensor([[1, 1], [1, -1], [-1, 1], [1, -1], [1, 1], [-1, -1]]).double()
@@ -84,11 +85,23 @@ def test_fit_is_least_squares(role: str, x, rows, basis, gram, moment, fitted) -
     assert (rows.T @ rows).tolist() == gram
     assert torch.allclose(rows.T @ x.flatten().double(), torch.tensor(moment).double())
     quantizer = make(role, basis, shape=(1, 6) if role == "weight" else (7,))
-    found = quantizer._fit(quantizer._tally(x, quantizer.codes(x))).flatten()
+    found = quantizer._fit(tally_levels(x, quantizer.levels, quantizer.row_shape)).flatten()
     old = torch.tensor(basis).double()
     ridged = rows.T @ rows + 1e-4 * torch.eye(2).double()
     assert torch.allclose(ridged @ found, rows.T @ x.flatten().double() + 1e-4 * old)
     assert torch.allclose(found, torch.tensor(fitted).double(), atol=1e-5)
+
+
+def test_large_batches_are_fitted_as_in_float64() -> None:
+    """Counts and sums are gathered in float32, from one boundary to the next."""
+    x = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)).relu()
+    quantizer = make("input", [0.3, 0.6], shape=(1 << 20,))
+    codes = quantizer.codes(x)
+    rows = torch.stack([codes & 1, codes >> 1], -1).double()
+    gram = rows.T @ rows + 1e-4 * torch.eye(2).double()
+    moment = rows.T @ x.double() + 1e-4 * quantizer.basis.double()
+    found = quantizer._fit(tally_levels(x, quantizer.levels, quantizer.row_shape))
+    assert torch.allclose(found, torch.linalg.solve(gram, moment), rtol=1e-6, atol=0)
 
 
 def test_fit_without_ridge() -> None:

@@ -67,3 +67,21 @@ def test_pass_inside_gives_the_gradient_on_the_bounds_and_between(dtype: torch.d
     assert result.tolist() == value.tolist()
     assert x.grad is not None
     assert x.grad.tolist() == [0, 0.5, 0.5, 0.5, 0]
+
+
+@pytest.mark.parametrize("number", [-1.0, -0.75, -1e-45, -0.0, 0.0, 1e-45, 0.1, 1.0, 2.0])
+def test_keep_inside_takes_its_bounds_and_nothing_beyond(number: float) -> None:
+    bound = torch.tensor(number)
+    x = torch.stack([bound, bound.nextafter(torch.tensor(torch.inf))])
+    kept = qcli.keep_inside(torch.ones(2), x, -5, float(bound))
+    assert kept.tolist() == [1, 0]
+    mirrored = qcli.keep_inside(torch.ones(2), -x, -float(bound), 5)
+    assert mirrored.tolist() == [1, 0]
+    assert qcli.keep_between(torch.ones(2), x, -5, float(bound)).tolist() == [0, 0]
+
+
+def test_signs_are_new_and_of_zero_one() -> None:
+    x = torch.tensor([-2.0, -0.0, 0.0, 3.0])
+    assert qcli.signs(x).tolist() == [-1, 1, 1, 1]
+    assert x.tolist() == [-2, 0, 0, 3]
+    assert qcli.signs(x.bfloat16()).dtype == torch.float32

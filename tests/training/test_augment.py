@@ -5,7 +5,13 @@ import itertools
 import pytest
 import torch
 
-from qcli.training.augment import draw_epoch, map_pixels, parse_augmentations, runs_on_device
+from qcli.training.augment import (
+    add_frame,
+    draw_epoch,
+    map_pixels,
+    parse_augmentations,
+    runs_on_device,
+)
 
 COUNT, HEIGHT, WIDTH, CHANNELS = 40, 5, 7, 2
 
@@ -20,7 +26,7 @@ def random_images():
 def augment(images, names, draws):
     augmentations = parse_augmentations(names)
     pixels = map_pixels(augmentations, draws, *images.shape[1:3])
-    return pixels.pick(images, torch.arange(len(images)))
+    return pixels.pick(add_frame(images), torch.arange(len(images)))
 
 
 def draw(names, seed=3):
@@ -125,7 +131,7 @@ def test_the_batch_takes_the_images_that_are_asked_for():
     images = random_images()
     indices = torch.tensor([7, 7, 0])
     pixels = map_pixels(parse_augmentations(["flip"]), [torch.tensor([0, 1, 1])], HEIGHT, WIDTH)
-    picked = pixels.pick(images, indices)
+    picked = pixels.pick(add_frame(images), indices)
     assert torch.equal(picked, torch.stack([images[7], images[7].flip(1), images[0].flip(1)]))
 
 

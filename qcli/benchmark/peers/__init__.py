@@ -1,0 +1,1 @@
+"""What qcli is compared with: methods as people write them, in plain PyTorch."""
