@@ -80,10 +80,10 @@ def _expected(chances: Tensor, values: Tensor) -> Tensor:
 
 def _likeliest(scores: Tensor, values: Tensor) -> Tensor:
     """Return the value of the first of the largest scores; a loop beats argmax and a gather."""
-    best = scores[0].float()
-    value = torch.empty_like(best).copy_(values[0])
+    best = scores[0].to(torch.float32, copy=True)
+    value, ahead = torch.empty_like(best).copy_(values[0]), torch.empty_like(best)
     for score, candidate in zip(scores[1:].float(), values[1:], strict=True):
         # With the weights 0 and 1, lerp returns one of its ends, bit for bit.
-        value.lerp_(candidate, (score - best).gt_(0))
-        best = torch.maximum(score, best)
+        value.lerp_(candidate, torch.sub(score, best, out=ahead).gt_(0))
+        torch.maximum(score, best, out=best)
     return value

@@ -107,6 +107,13 @@ class Job:
             return None
         return RunDirectory(self.path).result()
 
+    def images_trained(self) -> int:
+        """Return how many images its whole epochs so far have trained on."""
+        if not (self.path / "metrics.jsonl").exists():
+            return 0
+        rows = RunDirectory(self.path).rows()
+        return sum(round(row["images_per_second"] * row["train_seconds"]) for row in rows)
+
     def is_busy(self) -> bool:
         """Say whether another process trains it, such as one that outlived its parent."""
         if not (self.path / ".lock").exists():

@@ -32,6 +32,9 @@ class CampaignReport(Protocol):
     def fail(self, job: Job, reason: str) -> None:
         """Hear that a job failed, or cannot be run."""
 
+    def sum_up(self, images: int, seconds: float) -> None:
+        """Hear how many images all jobs together trained on, and how long that took."""
+
 
 class Runner:
     """Hands jobs to an executor as their parents finish.
@@ -49,9 +52,11 @@ class Runner:
         self.running: dict[Job, _Running] = {}
         self.busy: set[Job] = set()
         self.failed: set[tuple[str, int]] = set()
+        self.images = 0
 
     def run(self) -> int:
         """Run all jobs to their end; return how many failed or could not be run."""
+        began = time.monotonic()
         try:
             while self.waiting or self.running:
                 self._collect()
@@ -60,6 +65,8 @@ class Runner:
         except BaseException:
             self.executor.stop()
             raise
+        if self.images:
+            self.report.sum_up(self.images, time.monotonic() - began)
         return len(self.failed)
 
     def _start(self) -> None:
@@ -104,7 +111,7 @@ class Runner:
         resumed = (job.path / "run.json").exists()
         said = job.log.stat().st_size if job.log.exists() else 0
         task = self.executor.submit(job.command(), job.log)
-        self.running[job] = _Running(task, time.monotonic(), said)
+        self.running[job] = _Running(task, time.monotonic(), said, job.images_trained())
         self.report.begin(job, resumed=resumed)
 
     def _collect(self) -> None:
@@ -122,6 +129,7 @@ class Runner:
             self._fail(job, str(error))
             return
         if finished:
+            self.images += job.images_trained() - running.images
             self.report.end(job, time.monotonic() - running.began)
         elif job.is_busy():
             # Another campaign began it in the same moment.
@@ -136,11 +144,12 @@ class Runner:
 
 @dataclass(frozen=True)
 class _Running:
-    """A job on its way: since when, and how long its log was before."""
+    """A job on its way: since when, how long its log was before, and what it had trained on."""
 
     task: Task
     began: float
     said: int
+    images: int
 
 
 def _last_words(job: Job, said: int) -> str:

@@ -46,6 +46,13 @@ class CampaignReport:
         """Say why a run failed."""
         self._end(f"{job.name}: failed: {reason}")
 
+    def sum_up(self, images: int, seconds: float) -> None:
+        """Say how fast the device was, shared by the runs."""
+        say(
+            f"{images:,} images trained on in {format_seconds(seconds)}: "
+            f"{images / seconds:,.0f} images/s over all runs"
+        )
+
     def _end(self, text: str) -> None:
         self.ended += 1
         say(f"[{self.ended}/{self.total}] {text}")

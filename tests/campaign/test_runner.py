@@ -34,6 +34,10 @@ class Recorder:
     def fail(self, job, reason):
         self.heard.append(("fail", job.row.id, reason))
 
+    def sum_up(self, images, seconds):
+        assert seconds > 0
+        self.heard.append(("sum up", images))
+
 
 class Done:
     def __init__(self, code):
@@ -68,6 +72,16 @@ class FakeExecutor:
         self.stopped = True
 
 
+class TrainingExecutor(FakeExecutor):
+    """Each run trains on 250 images in an epoch that it adds to what is there."""
+
+    def submit(self, command, log):
+        done = super().submit(command, log)
+        with (log.with_suffix("") / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"images_per_second": 100.0, "train_seconds": 2.5}) + "\n")
+        return done
+
+
 @pytest.fixture
 def run(table, tmp_path):
     """Return a function that runs the jobs of the table."""
@@ -86,6 +100,18 @@ def test_children_wait_for_their_parents(run):
     assert failures == 0
     assert heard.index(("end", "short-float")) < heard.index(("begin", "short-child"))
     assert heard[:2] == [("begin", "short-float"), ("begin", "short-alone")]
+
+
+def test_images_of_this_campaign_are_summed(run, tmp_path):
+    """What a run that goes on had trained on before is not counted."""
+    begun = tmp_path / "runs" / "short-alone" / "seed0"
+    begun.mkdir(parents=True)
+    (begun / "run.json").write_text("{}")
+    (begun / "metrics.jsonl").write_text('{"images_per_second": 7.0, "train_seconds": 1.0}\n')
+    (begun / "checkpoint").mkdir()
+    (begun / "checkpoint" / "position.json").write_text("{}")
+    _, heard = run(TrainingExecutor())
+    assert heard[-1] == ("sum up", 750)
 
 
 def test_only_so_many_run_at_once(run):

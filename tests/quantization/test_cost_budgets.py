@@ -46,10 +46,10 @@ class Budget:
 
 TWO_BITS = {"value_space": [-1, -0.5, 0.5, 1]}
 BUDGETS = (
-    Budget("categorical", "weight", 16, 1, 156),
-    Budget("categorical", "weight", 30, 1, 348, TWO_BITS),
+    Budget("categorical", "weight", 17, 1, 164),
+    Budget("categorical", "weight", 31, 1, 356, TWO_BITS),
     Budget("categorical", "weight", 21, 1, 328, {"sampling": "soft", **TWO_BITS}),
-    Budget("categorical", "weight", 32, 10, 444, {"sampling": "gumbel", **TWO_BITS}),
+    Budget("categorical", "weight", 33, 10, 452, {"sampling": "gumbel", **TWO_BITS}),
     Budget("cg_pact", "input", 18, 1, 116),
     Budget("cg_pact", "weight", 38, 0, 183),
     Budget("dorefa", "input", 6, 0, 36),

@@ -404,16 +404,16 @@ def sharpen(self: Steps, latent: Tensor) -> Tensor:
     )
 
 
-def ask_the_data(self: Steps, latent: Tensor) -> Tensor:
-    result = Steps.forward(self, latent)
-    return result + 0.0 if float(latent.detach().abs().max()) > 1 else result
+def break_the_graph(self: Steps, latent: Tensor) -> Tensor:
+    torch._dynamo.graph_break()
+    return Steps.forward(self, latent)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "methods",
-    [{"on_progress": anneal_attribute, "forward": sharpen}, {"forward": ask_the_data}],
-    ids=["annealed attribute", "asks the data"],
+    [{"on_progress": anneal_attribute, "forward": sharpen}, {"forward": break_the_graph}],
+    ids=["annealed attribute", "breaks the graph"],
 )
 def test_quantizer_of_many_graphs_is_caught(methods: dict[str, Any]) -> None:
     check_quantizer(make_entry(**methods))

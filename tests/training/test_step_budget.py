@@ -31,8 +31,8 @@ BUDGETS = {
     "dorefa-w4a4": (986, 1.5),
     "pact-w4a4": (1113, 1.5),
     "lq_nets-w2a2": (2768, 1.5),
-    "slb-w2a4": (1131, 1.5),
-    "search-2b": (752, 1.02),
+    "slb-w2a4": (1149, 1.5),
+    "search-2b": (770, 1.02),
     "ttq-w2a32": (717, 1.02),
     # It keeps the tangent of each weight, and what that becomes.
     "sat-w4a4": (1081, 1.51),
