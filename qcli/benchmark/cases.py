@@ -114,6 +114,14 @@ _STEP_CASES = (
         needs=(BREVITAS,),
     ),
     Case(
+        "brevitas-compiled",
+        "images/s as in brevitas, with compile=true: qcli / Brevitas, which runs as it is",
+        f"{_STEPS}:compare_brevitas",
+        (_speed("qcli", "Brevitas"),),
+        {"overrides": ("compile=true",)},
+        needs=(BREVITAS, COMPILER),
+    ),
+    Case(
         "optimizer-share",
         "ResNet-20, lsq-w4a4, batch 128: time of the optimizer alone / of a training step",
         f"{_STEPS}:share_of_optimizer",

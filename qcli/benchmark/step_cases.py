@@ -110,13 +110,15 @@ def compare_naive_lsq(scope: Scope) -> dict[str, Arm]:
     }
 
 
-def compare_brevitas(scope: Scope, *, cuda: bool = False) -> dict[str, Arm]:
-    """Return steps of LSQ, and of the same network quantized by Brevitas."""
+def compare_brevitas(
+    scope: Scope, *, cuda: bool = False, overrides: Sequence[str] = ()
+) -> dict[str, Arm]:
+    """Return steps of LSQ, with what is set, and of the same network quantized by Brevitas."""
     from qcli.benchmark.peers.brevitas_network import quantize_by_brevitas
 
     plain = Request(train_json=RESNET20)
     return {
-        "qcli": make_step(LSQ_BETWEEN_FLOAT_ENDS, cuda=cuda),
+        "qcli": make_step(replace(LSQ_BETWEEN_FLOAT_ENDS, overrides=overrides), cuda=cuda),
         "Brevitas": make_peer(plain, lambda model: quantize_by_brevitas(model, 4), cuda=cuda),
     }
 
