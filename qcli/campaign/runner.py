@@ -110,8 +110,9 @@ class Runner:
         job.clear_stub()
         resumed = (job.path / "run.json").exists()
         said = job.log.stat().st_size if job.log.exists() else 0
+        trained = job.images_trained()
         task = self.executor.submit(job.command(), job.log)
-        self.running[job] = _Running(task, time.monotonic(), said, job.images_trained())
+        self.running[job] = _Running(task, time.monotonic(), said, trained)
         self.report.begin(job, resumed=resumed)
 
     def _collect(self) -> None:
