@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from qcli.cli.allocation import keep_freed_memory
 from qcli.errors import QcliError
 
 VERBS = {
@@ -79,6 +80,7 @@ def main() -> NoReturn:
     # A spinning OpenMP thread makes a step ten times slower on a busy machine; torch reads this
     # when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     sys.exit(_run())
 
 

@@ -35,6 +35,14 @@ class ShardRecord:
     bytes: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        counts = [self.images, self.bytes]
+        if not all(isinstance(each, int) and each > 0 for each in counts):
+            raise ValueError(f"found {counts}, expected numbers of images and bytes")
+        # A name that leads elsewhere would let a pack read any file.
+        if not isinstance(self.name, str) or Path(self.name).name != self.name or "\0" in self.name:
+            raise ValueError(f"found {self.name!r}, expected the name of a file beside it")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -163,6 +171,8 @@ def _require_source(root: Path, source: Source, dataset: str, options: Mapping[s
 
 def _open(root: Path, manifest: Manifest, split: str) -> PackedImages:
     records = manifest.shards[split]
+    if not records:
+        raise DataError(f"{root}: holds no images of {split}; {PACK_AGAIN}")
     for record in records:
         _require_length(root / record.name, record.bytes)
     images = open_images(

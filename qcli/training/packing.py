@@ -86,6 +86,8 @@ def _as_files(split: Split, source: Source) -> ImageSplit:
         raise DataError(
             f"{source.root}: is a pack already; pass -p DIR with the photographs themselves"
         )
+    if not len(split):
+        raise DataError(f"{source.root}: a part of {source.dataset} holds no images")
     return split
 
 

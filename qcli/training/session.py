@@ -27,7 +27,6 @@ from qcli.quantization.plan import Plan
 from qcli.quantization.roles import assign_roles
 from qcli.recipe.setting import Setting
 from qcli.recipe.training import TrainingRecipe
-from qcli.training.allocation import keep_freed_memory
 from qcli.training.assembly import Assembly, assemble
 from qcli.training.background import BackgroundWriter
 from qcli.training.batches import Process
@@ -203,7 +202,6 @@ def open_accelerator(recipe: TrainingRecipe, options: SessionOptions) -> Acceler
     Raises:
         UsageError: The precision does not work on the device.
     """
-    keep_freed_memory()
     if isinstance(options.threads, int):
         torch.set_num_threads(options.threads)
     # accelerate keeps its state for the life of the process; a run starts from a clean one.

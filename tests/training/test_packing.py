@@ -222,9 +222,28 @@ def shorten_index(root):
     (root / MANIFEST).write_text(json.dumps(document))
 
 
+def change_record(root, **changes):
+    document = json.loads((root / MANIFEST).read_text())
+    document["shards"]["train"][0] |= changes
+    (root / MANIFEST).write_text(json.dumps(document))
+
+
+def empty_train(root):
+    document = json.loads((root / MANIFEST).read_text())
+    document["shards"]["train"] = []
+    (root / MANIFEST).write_text(json.dumps(document))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (empty_train, "holds no images of train"),
+        (lambda root: change_record(root, name="../train-00000.safetensors"), "a file beside it"),
+        (lambda root: change_record(root, name="/etc/passwd"), "a file beside it"),
+        (lambda root: change_record(root, name="a\0b"), "a file beside it"),
+        (lambda root: change_record(root, name=5), "a file beside it"),
+        (lambda root: change_record(root, images="4"), "expected numbers of images and bytes"),
+        (lambda root: change_record(root, bytes=-1), "expected numbers of images and bytes"),
         (lambda root: change_manifest(root, version=2), "found qcli pack 2, expected qcli pack 1"),
         (
             lambda root: change_manifest(root, format="x"),

@@ -1,10 +1,9 @@
-"""Keep the memory that a step frees for the next step."""
+"""Keep the memory that a step frees for the next step: a setting of the whole process."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import platform
 
 # Parameters of mallopt, as <malloc.h> numbers them.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -18,7 +17,8 @@ def keep_freed_memory() -> None:
     to it: a fault for each of their pages, at every step.
     """
     is_set = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
-    if is_set or platform.libc_ver()[0] != "glibc":
+    known = getattr(os, "confstr_names", {})
+    if is_set or "CS_GNU_LIBC_VERSION" not in known or not os.confstr("CS_GNU_LIBC_VERSION"):
         return
     library = ctypes.CDLL(None)
     library.mallopt(_MMAP_MAX, 0)

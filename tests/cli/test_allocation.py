@@ -11,7 +11,7 @@ import pytest
 
 COUNT_FAULTS = """
 import resource, torch
-from qcli.training.allocation import keep_freed_memory
+from qcli.cli.allocation import keep_freed_memory
 keep_freed_memory()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
