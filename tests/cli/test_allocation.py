@@ -16,16 +16,15 @@ keep_freed_memory()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def make():
-    return torch.ones(12_000_000)
+    return torch.ones(9_000_000)
 # Some blocks come anew until their sizes have settled.
-for _ in range(8):
+for _ in range(20):
     make()
 before = faults()
-for _ in range(4):
+for _ in range(40):
     make()
 print(faults() - before)
 """
-PAGES = 4 * 12_000_000 * 4 // os.sysconf("SC_PAGESIZE") if hasattr(os, "sysconf") else 0
 
 
 def count_faults(**environment: str) -> int:
@@ -42,6 +41,5 @@ def count_faults(**environment: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries are left alone")
 def test_freed_memory_is_kept_unless_the_user_sets_malloc() -> None:
-    assert count_faults() < PAGES / 20
-    # Transparent huge pages take one fault for 512 pages.
-    assert count_faults(MALLOC_MMAP_THRESHOLD_="33554432") >= PAGES / 512
+    # A block may still come anew now and then, where the rest of the heap has moved.
+    assert count_faults() < count_faults(MALLOC_MMAP_THRESHOLD_="33554432") / 4
