@@ -16,6 +16,8 @@ from qcli.quantization.quantizer import Quantizer
 Numbers = Mapping[str, float]
 # By "layer.slot", the numbers of every quantizer after an epoch.
 Health = Mapping[str, Numbers]
+# So many are recorded of a codebook after each epoch.
+MOST_LEVELS = 16
 
 
 def count_levels(quantizer: Quantizer, codes: Tensor) -> Tensor:
@@ -86,6 +88,18 @@ def measure_weight(
 def own_numbers(quantizer: Quantizer, latent: Tensor | None) -> dict[str, float]:
     """Return what a quantizer itself says."""
     return {name: _rounded(value) for name, value in quantizer.health(latent).items()}
+
+
+@torch.no_grad()
+def list_levels(quantizer: Quantizer) -> list[float]:
+    """Return the levels in ascending order, of a codebook for each channel their means.
+
+    Of more than 16 levels the lowest and the highest alone.
+    """
+    book = quantizer.codebook().detach().float().sort(-1).values
+    levels = book if book.dim() == 1 else book.mean(0)
+    ends = levels if len(levels) <= MOST_LEVELS else levels[[0, -1]]
+    return [_rounded(level) for level in ends.tolist()]
 
 
 @contextmanager

@@ -230,7 +230,7 @@ class Loop:
         images = self.data.training.division.images_per_epoch
         row["images_per_second"] = round(images / max(position.seconds, 1e-9), 1)
         if self.watch:
-            row["health"] = self.watch.measure()
+            row |= {"health": self.watch.measure(), "levels": self.watch.levels()}
         return row
 
     def _temperature(self) -> float | None:

@@ -225,11 +225,12 @@ class RunDirectory:
         return rows
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write metrics.jsonl, and metrics.csv without the health of layers."""
+        """Write metrics.jsonl, and metrics.csv without what is told by layer."""
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         self.write_file("metrics.jsonl", _text_writer(lines))
         table = io.StringIO()
-        columns = [name for name in rows[0] if name != "health"] if rows else []
+        first = rows[0] if rows else {}
+        columns = [name for name, value in first.items() if not isinstance(value, Mapping)]
         writer = csv.DictWriter(table, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

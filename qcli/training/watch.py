@@ -15,6 +15,7 @@ from qcli.quantization.health import (
     Health,
     count_met,
     describe,
+    list_levels,
     measure_weight,
     narrow_codes,
     own_numbers,
@@ -92,6 +93,11 @@ class Watch:
             broadcast_object_list(wire)
         self._add(wire[0])
         return wire[0]
+
+    def levels(self) -> dict[str, list[float]]:
+        """Return the levels of every quantizer, in ascending order, as `list_levels` does."""
+        named = {place: each for place, (each, _) in self.weights.items()} | self.others
+        return {place: list_levels(each) for place, each in named.items() if each.quantizes}
 
     def findings(self) -> list[Finding]:
         """Return what is sick after the last epoch."""

@@ -11,6 +11,7 @@ from qcli.quantization.health import (
     count_levels,
     count_met,
     describe,
+    list_levels,
     measure_weight,
     narrow_codes,
     sum_counts,
@@ -259,3 +260,19 @@ def test_latents_behind_quantizers_are_measured_as_trained(catalog):
     with torch.no_grad():
         latent.neg_()
     assert measure(quantizer, latent, before)["flips"] > 0.5
+
+
+def test_levels_are_listed_in_ascending_order_with_only_the_ends_of_many(make):
+    few = make("lsq", (2, 3), bits=2)
+    start(few, torch.tensor([[0.5, -0.5, 0.5], [-0.5, 0.5, -0.5]]))
+    # Starts at 2 mean|x| / sqrt(1) = 1, with the levels -2 to 1.
+    assert list_levels(few) == [-2.0, -1.0, 0.0, 1.0]
+    many = make("lsq", (2, 3), bits=8)
+    start(many, torch.full((2, 3), math.sqrt(127) / 2))
+    assert list_levels(many) == [-128.0, 127.0]
+
+
+def test_the_levels_of_channels_are_their_means(make):
+    quantizer = make("xnor", (2, 2))
+    start(quantizer, torch.tensor([[0.25, -0.25], [0.75, -0.75]]))
+    assert list_levels(quantizer) == [-0.5, 0.5]

@@ -79,7 +79,11 @@ def test_a_healthy_run_is_measured_and_has_no_finding(tmp_path):
         assert row["health"]["fc1.weight"]["levels"] == 16
         assert 0 < row["health"]["fc1.weight"]["flips"] < 1
         assert row["health"]["conv2.input"]["step"] > 0
-    assert "health" not in (tmp_path / "run" / "metrics.csv").read_text()
+        assert set(row["levels"]) == SLOTS
+        assert row["levels"]["fc1.input"] == sorted(row["levels"]["fc1.input"])
+    table = (tmp_path / "run" / "metrics.csv").read_text()
+    assert "health" not in table
+    assert "levels" not in table
     assert done.stderr.count("conv2  ") == 1
 
 
