@@ -25,36 +25,23 @@ from qcli.cli.options import is_main_process, json_option, plugin_options
 @click.option(
     "--threads", type=click.IntRange(1, 1024), help="CPU threads; default: torch's choice."
 )
+@click.option(
+    "--by-class", is_flag=True, help="Tell the scores of each class, and which it is taken for."
+)
 @json_option
 @plugin_options
-def command(run: Path, as_json: bool, **options: Any) -> None:
+def command(run: Path, as_json: bool, by_class: bool, **options: Any) -> None:
     """Measure the network of RUN on the test set, with the weights that are deployed."""
-    from qcli.reporting.console import percent, print_data
+    from qcli.reporting.evaluation import evaluation_to_json, print_evaluation
     from qcli.training.reevaluation import evaluate_run
 
-    metrics = evaluate_run(run, **options)
+    found = evaluate_run(run, **options)
     if not is_main_process():
         return
     if as_json:
-        print_data(
-            json.dumps(
-                {
-                    "schema_version": 1,
-                    "run": str(run),
-                    "weights": options["weights"],
-                    "top1": metrics.top1,
-                    "top5": metrics.top5,
-                    "loss": metrics.loss,
-                    **metrics.class_scores,
-                    "images": metrics.count,
-                },
-                indent=2,
-            )
-        )
-        return
-    by_class = "".join(f", {name} {percent(part)}" for name, part in metrics.class_scores.items())
-    print_data(
-        f"{run}, {options['weights']} weights, {metrics.count} test images: "
-        f"top-1 {percent(metrics.top1)}, top-5 {percent(metrics.top5)}, loss {metrics.loss:.4f}"
-        f"{by_class}"
-    )
+        from qcli.reporting.console import print_data
+
+        told = evaluation_to_json(found, run, options["weights"], by_class=by_class)
+        print_data(json.dumps(told, indent=2))
+    else:
+        print_evaluation(found, run, options["weights"], by_class=by_class)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -28,14 +28,15 @@ class Metrics:
         top1: Share of images whose likeliest class is right, 0..1.
         top5: Share of images whose class is among the five likeliest, 0..1.
         count: Images seen, by all processes.
-        class_scores: Precision, recall and F1, 0..1, where classes were counted.
+        confusion: int64 [C, C], on the CPU: images by true class (rows) and likeliest class
+            (columns); None where classes were not counted.
     """
 
     loss: float
     top1: float
     top5: float
     count: int
-    class_scores: Mapping[str, float] = field(default_factory=dict)
+    confusion: Tensor | None = field(default=None, compare=False, repr=False)
 
 
 class Tally:
@@ -72,8 +73,8 @@ class Tally:
         """Return the metrics so far, over all processes: one exchange and read of each tensor."""
         loss, top1, top5, count = all_reduce_sum(self.sums).tolist()
         seen = max(1.0, count)
-        class_scores = self.classes.read() if self.classes else {}
-        return Metrics(loss / seen, top1 / seen, top5 / seen, int(count), class_scores)
+        confusion = self.classes.read() if self.classes else None
+        return Metrics(loss / seen, top1 / seen, top5 / seen, int(count), confusion)
 
 
 @contextmanager
@@ -120,7 +121,7 @@ def evaluate(
         batches: The images.
         device: Where the network is.
         loss: Of scores and labels, a mean over images.
-        num_classes: How many classes to count by; None: without precision, recall and F1.
+        num_classes: How many classes to count by; None: without a confusion matrix.
 
     Raises:
         RunError: Not every image was counted exactly once.

@@ -19,7 +19,7 @@ from qcli.recipe.schedule import Progress
 from qcli.training.background import BackgroundWriter
 from qcli.training.batches import EvaluationBatches
 from qcli.training.checkpoint import save_checkpoint
-from qcli.training.class_counts import CLASS_SCORES
+from qcli.training.class_scores import CLASS_SCORES, selectable_scores
 from qcli.training.data import Data
 from qcli.training.evaluation import Metrics, Tally, evaluate
 from qcli.training.interruption import Interruption
@@ -224,7 +224,7 @@ class Loop:
                 f"{name}_top1": metrics.top1,
                 f"{name}_top5": metrics.top5,
             }
-        row |= {f"val_{name}": score for name, score in val.class_scores.items()}
+        row |= {f"val_{name}": score for name, score in selectable_scores(val.confusion).items()}
         row["train_seconds"] = round(position.seconds, 3)
         row["val_seconds"] = round(val_seconds, 3)
         images = self.data.training.division.images_per_epoch

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qcli.training.batches import Process
-from qcli.training.class_counts import CLASS_SCORES
 from qcli.training.data import load_splits, make_evaluation
 from qcli.training.evaluation import Metrics, evaluate
 from qcli.training.loss import evaluation_loss
 from qcli.training.record import SessionOptions
 from qcli.training.revival import revive_run
 from qcli.training.session import open_accelerator
+
+
+@dataclass(frozen=True)
+class Reevaluation:
+    """What a run's network did on the test set.
+
+    Args:
+        metrics: With a confusion matrix.
+        class_names: In the order of the labels; numbers where the data set knows no names.
+    """
+
+    metrics: Metrics
+    class_names: tuple[str, ...]
 
 
 def evaluate_run(
@@ -24,7 +36,7 @@ def evaluate_run(
     cpu: bool = False,
     threads: int | None = None,
     plugins: Sequence[str] = (),
-) -> Metrics:
+) -> Reevaluation:
     """Measure a run's network on the test set.
 
     Args:
@@ -48,5 +60,7 @@ def evaluate_run(
     shape = revival.setting.image_shape
     batches = make_evaluation(splits.test, splits, plain, shape, process)
     model = revival.model.to(accelerator.device)
-    num_classes = splits.num_classes if recipe.select_by in CLASS_SCORES else None
-    return evaluate(model, batches, accelerator.device, evaluation_loss(recipe), num_classes)
+    loss = evaluation_loss(recipe)
+    metrics = evaluate(model, batches, accelerator.device, loss, splits.num_classes)
+    numbers = map(str, range(splits.num_classes))
+    return Reevaluation(metrics, tuple(splits.class_names or numbers))

@@ -9,7 +9,7 @@ from safetensors.torch import load_model
 
 from qcli.quantization.cost import count_cost
 from qcli.quantization.plan import Plan
-from qcli.training.class_counts import CLASS_SCORES
+from qcli.training.class_scores import CLASS_SCORES, selectable_scores
 from qcli.training.loop import Loop
 from qcli.training.position import Position
 from qcli.training.run_directory import SCHEMA_VERSION
@@ -58,4 +58,4 @@ def _measure_test(loop: Loop) -> dict[str, Any]:
     load_model(loop.learner.network, loop.run.path / "best.safetensors")
     metrics = loop.measure(loop.data.test)
     plain = {"top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
-    return {**plain, **metrics.class_scores}
+    return {**plain, **selectable_scores(metrics.confusion)}

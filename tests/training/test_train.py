@@ -108,10 +108,14 @@ def test_eval_gives_the_recorded_accuracy(finished):
     path, _ = finished
     result = json.loads((path / "result.json").read_text())
     for weights in ("best", "last"):
-        done = run_qcli("eval", path, "--weights", weights, "--json", cwd=path.parent)
+        more = ("--by-class",) if weights == "last" else ()
+        done = run_qcli("eval", path, "--weights", weights, "--json", *more, cwd=path.parent)
         printed = json.loads(done.stdout)
         assert printed["top1"] == result[weights]["top1"]
         assert printed["images"] == 360
+        assert ("confusion" in printed) is bool(more)
+    right = sum(row[label] for label, row in enumerate(printed["confusion"]))
+    assert right / 360 == printed["top1"]
 
 
 def test_the_effective_recipes_reproduce_the_run(finished, tmp_path):
