@@ -81,10 +81,11 @@ def main() -> NoReturn:
     # when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
-    sys.exit(_run())
+    sys.exit(run())
 
 
-def _run() -> int:
+def run() -> int:
+    """Run the command line; return its exit code."""
     try:
         code = cli.main(prog_name="qcli", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -116,8 +117,11 @@ def _explain(error: BaseException) -> tuple[str, int]:
 
 def _tell(text: str, error: BaseException) -> None:
     """Write an error to stderr, with its traceback where --debug asks for it."""
+    from qcli.reporting.visible import make_visible, shorten
+
     if "--debug" in sys.argv:
-        traceback.print_exception(error)
+        sys.stderr.write(make_visible("".join(traceback.format_exception(error))))
     rank = os.environ.get("RANK", "0")
     prefix = "error: " if rank == "0" else f"error in process {rank}: "
-    sys.stderr.write("\n".join(prefix + line for line in text.splitlines()) + "\n")
+    lines = [prefix + shorten(make_visible(line)) for line in text.rstrip().split("\n")]
+    sys.stderr.write("\n".join(lines) + "\n")

@@ -16,7 +16,7 @@ from qcli.recipe.checking import load_schema
 from qcli.recipe.checks import Findings, check_recipe
 from qcli.recipe.document import read_document, read_json
 from qcli.recipe.experiment import find_table, load_tables, read_table, with_parents
-from qcli.recipe.library import EXPERIMENT, KINDS, find_recipe, kinds_of
+from qcli.recipe.library import EXPERIMENT, KINDS, exists, find_recipe, kinds_of
 from qcli.recipe.setting import resolve_setting
 
 
@@ -69,7 +69,7 @@ def _check(file: str, kind: str, catalog: Catalog) -> Findings:
 
 def _guess(file: str) -> str:
     """Return the kind that a recipe's own keys tell, or else those of what it extends."""
-    if find_table(file).exists() and _is_table(read_json(find_table(file))):
+    if exists(find_table(file)) and _is_table(read_json(find_table(file))):
         return EXPERIMENT
     name, path = file, find_recipe(file, None)
     seen: set[Path] = set()
@@ -77,7 +77,7 @@ def _guess(file: str) -> str:
     with suppress(RecipeError):
         while path not in seen:
             seen.add(path)
-            value = read_json(path)
+            value = read_json(path, f"; {file} extends it" if len(seen) > 1 else "")
             if kinds := kinds_of(name) or _kinds_of_keys(value):
                 return kinds[0]
             name = str(value.get("extends", ""))

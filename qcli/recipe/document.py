@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from qcli.errors import RecipeError
-from qcli.recipe.library import find_recipe
+from qcli.recipe.library import exists, find_recipe
 
 Pointer = tuple[str, ...]
 
@@ -161,6 +161,9 @@ def read_json(path: Path, wanted_by: str = "") -> Any:
     Raises:
         RecipeError: It cannot be read, or is not strict JSON.
     """
+    # A pipe is read where the user names it, as in <(...), and waited for. No file may ask for it.
+    if wanted_by and exists(path) and not (path.is_file() or path.is_dir()):
+        raise RecipeError([f"{_shown(path)}: is no file{wanted_by}"])
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST_BYTES + 1)

@@ -18,6 +18,14 @@ def is_path(name_or_path: str) -> bool:
     return "/" in name_or_path or name_or_path.endswith(".json")
 
 
+def exists(path: Path) -> bool:
+    """Say whether there is such a file; a name that no disk can hold has none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def library_folder(kind: str) -> Path:
     """Return the folder of the shipped recipes of one kind.
 
@@ -72,5 +80,5 @@ def _unknown(name: str, kind: str | None, shipped: Iterable[str]) -> str:
             f'"{name}" is a {others[0]} recipe, allowed: a {kind} recipe; run `qcli list recipes`'
         )
     which = f"{kind} recipe" if kind else "recipe"
-    here = f"; a path has a /: write ./{name}" if Path(name).exists() else ""
+    here = f"; a path has a /: write ./{name}" if exists(Path(name)) else ""
     return f'unknown {which} "{name}"{suggest(name, shipped)}{here}; run `qcli list recipes`'

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.text import Text
+
+from qcli.reporting.visible import make_visible
 
 if TYPE_CHECKING:
     from qcli.quantization.finding import Finding
@@ -22,8 +26,22 @@ SECONDS_BETWEEN_READINGS = 0.5
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class PipeConsole(Console):
-    """Leaves it to the command line to end well where nobody reads the output any more."""
+class SafeConsole(Console):
+    """Shows what names and files say, and obeys none of it.
+
+    It leaves it to the command line to end well where nobody reads the output any more.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make text visible before it is measured."""
+        return super().render_str(make_visible(text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Make visible what came as a `Text`."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=make_visible(segment.text))
 
     def on_broken_pipe(self) -> None:
         """Raise again what rich would turn into an exit with 1."""
@@ -32,17 +50,17 @@ class PipeConsole(Console):
 
 def make_console(*, stderr: bool = True) -> Console:
     """Return a console that wraps nothing: messages are long and are searched for."""
-    return PipeConsole(stderr=stderr, highlight=False, soft_wrap=True)
+    return SafeConsole(stderr=stderr, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """Print a message to stderr as it is."""
+    """Print a message to stderr."""
     make_console().print(text, markup=False)
 
 
 def print_data(text: str) -> None:
-    """Print data to stdout as it is."""
-    sys.stdout.write(text + "\n")
+    """Print data to stdout."""
+    sys.stdout.write(make_visible(text) + "\n")
     sys.stdout.flush()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from qcli.reporting.console import PipeConsole, format_bytes, make_console
+from qcli.reporting.console import SafeConsole, format_bytes, make_console
 
 if TYPE_CHECKING:
     from qcli.quantization.plan import LayerPlan, Plan, SlotPlan
@@ -29,7 +29,7 @@ def print_table(
     """Print a table to stdout or stderr, as wide as it needs to be where that is no terminal."""
     console = make_console(stderr=stderr)
     if not console.is_terminal:
-        console = PipeConsole(stderr=stderr, highlight=False, width=400)
+        console = SafeConsole(stderr=stderr, highlight=False, width=400)
     console.print(make_table(columns, rows))
 
 
