@@ -17,6 +17,7 @@ VERBS = {
     "train": "train_verb",
     "eval": "eval_verb",
     "plan": "plan_verb",
+    "runs": "runs_verb",
     "reproduce": "reproduce_verb",
     "compare": "compare_verb",
     "export": "export_verb",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from qcli.reporting.console import SafeConsole, format_bytes, make_console
 
@@ -13,18 +14,18 @@ if TYPE_CHECKING:
     from qcli.quantization.plan import LayerPlan, Plan, SlotPlan
 
 
-def make_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table without rules; cells are text, never markup."""
+def make_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
+    """Return a table without rules; cells are text, with a style or without, never markup."""
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*[cell.replace("[", r"\[") for cell in row])
+        table.add_row(*[cell if isinstance(cell, Text) else Text(cell) for cell in row])
     return table
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, stderr: bool = False
+    columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, stderr: bool = False
 ) -> None:
     """Print a table to stdout or stderr, as wide as it needs to be where that is no terminal."""
     console = make_console(stderr=stderr)

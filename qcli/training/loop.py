@@ -22,6 +22,7 @@ from qcli.training.checkpoint import save_checkpoint
 from qcli.training.class_scores import CLASS_SCORES, selectable_scores
 from qcli.training.data import Data
 from qcli.training.evaluation import Metrics, Tally, evaluate
+from qcli.training.heartbeat import Heartbeat
 from qcli.training.interruption import Interruption
 from qcli.training.learner import Learner
 from qcli.training.loss import evaluation_loss
@@ -73,6 +74,8 @@ class Loop:
         self.num_steps = self.data.training.division.num_steps
         self.saved_at = time.monotonic()
         self.watch = make_watch(self.learner)
+        is_main = self.accelerator.is_main_process
+        self.heartbeat = Heartbeat(self.run.path, self.writer, self.num_steps, is_main)
 
     def train(self, position: Position) -> Position:
         """Train from a position to the end; return the last position.
@@ -124,6 +127,7 @@ class Loop:
             seconds = time.monotonic() - begun
             position = replace(position, step=position.step + 1, seconds=seconds)
             self._say(position, tally)
+            self.heartbeat.beat(position)
             self._save_if_due(position, tally)
         # Reading waits for the device, so that the seconds are those of the work.
         metrics = tally.read()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -20,7 +19,9 @@ from qcli.errors import Interrupted, RunError
 from qcli.quantization.plan import Plan
 from qcli.quantization.plan_json import plan_to_json
 from qcli.recipe.setting import Setting
+from qcli.training.heartbeat import end as end_heartbeat
 from qcli.training.learner import Learner
+from qcli.training.owner import Owner
 from qcli.training.run_directory import SCHEMA_VERSION, RunDirectory
 from qcli.training.teacher import teacher_hash
 
@@ -113,7 +114,7 @@ class RunRecord:
                 "threads": torch.get_num_threads(),
                 "compiled": learner.recipe.compile is True,
                 "num_processes": learner.accelerator.num_processes,
-                "process_id": os.getpid(),
+                "process": Owner.this_process().to_json(),
                 "versions": installed_versions(),
                 "git_commit": _git_commit(),
             },
@@ -123,9 +124,8 @@ class RunRecord:
     def go_on(self) -> None:
         """Write down that a run goes on."""
         if self.is_main:
-            self.run.update(
-                "run.json", status="running", ended=None, error=None, process_id=os.getpid()
-            )
+            process = Owner.this_process().to_json()
+            self.run.update("run.json", status="running", ended=None, error=None, process=process)
             self.run.log("resumed")
 
     def finish(self, result: Mapping[str, Any]) -> None:
@@ -133,6 +133,7 @@ class RunRecord:
         if self.is_main:
             self.run.update("run.json", status="finished", ended=_now())
             self.run.write("result.json", result)
+            end_heartbeat(self.run.path)
             self.run.log("finished")
 
     def fail(self, error: BaseException) -> None:
