@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qcli.reporting.console import (
-    PipeConsole,
+    SafeConsole,
     format_seconds,
     make_console,
     percent,
@@ -41,7 +41,7 @@ COLUMNS = ("epoch", "train loss", "train", "val loss", "val", "lr", "images/s", 
 def show_course(course: Iterable[Sequence[RunOverview]]) -> list[RunOverview]:
     """Show how some runs go on until none is under way; return how they are then."""
     # One that cuts lines: the terminal's own line breaks would shift what is drawn over.
-    console = PipeConsole(highlight=False)
+    console = SafeConsole(highlight=False)
     if console.is_terminal:
         return _show_live(course, console)
     told: dict[str, str] = {}

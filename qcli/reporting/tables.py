@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qcli.reporting.console import SafeConsole, format_bytes, make_console
+from qcli.reporting.visible import make_visible
 
 if TYPE_CHECKING:
     from qcli.quantization.plan import LayerPlan, Plan, SlotPlan
@@ -20,7 +21,9 @@ def make_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> 
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*[cell if isinstance(cell, Text) else Text(cell) for cell in row])
+        table.add_row(
+            *[each if isinstance(each, Text) else Text(make_visible(each)) for each in row]
+        )
     return table
 
 
