@@ -20,6 +20,7 @@ LEVELS = {
     "qcli.recipe.schedule": (0, set()),
     "qcli.recipe": (1, {"jsonschema"}),
     "qcli.catalog": (1, {"jsonschema", "pluggy"}),
+    "qcli.authoring": (1, set()),
     "qcli.quantization": (2, {"torch"}),
     "qcli.training": (
         3,
@@ -28,7 +29,9 @@ LEVELS = {
     "qcli.deployment": (3, {"torch", "numpy", "safetensors", "PIL"}),
     "qcli.campaign": (3, {"torch", "accelerate", "filelock", "submitit"}),
     "qcli.benchmark": (3, {"torch", "torchvision", "safetensors", "PIL", "brevitas"}),
-    "qcli.testing": (3, {"torch", "jsonschema", "PIL"}),
+    "qcli.testing": (3, {"torch", "jsonschema", "PIL", "numpy"}),
+    # pytest finds it; nothing else imports it.
+    "qcli.testing.test_plugins": (3, {"pytest"}),
     "qcli.reporting": (3, {"rich", "matplotlib"}),
     "qcli.cli": (4, {"click", "torch"}),
     "qcli.__main__": (4, set()),

@@ -51,5 +51,8 @@ def test_an_installed_wheel_works_alone(tmp_path):
     rows = sorted(row["id"] for table in tables for row in table["rows"])
     assert sorted(row["name"] for row in found["experiments"]) == rows
     assert {"lsq", "categorical"} <= {row["name"] for row in found["quantizers"]}
+    run("plugin", "new", "dataset", "mine")
+    assert (tmp_path / "qcli-mine" / "src" / "qcli_mine" / "images.py").is_file()
+    assert (target / "qcli" / "testing" / "test_plugins.py").is_file()
     run("train", "--epochs", "1", "-o", "run")
     assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == 1

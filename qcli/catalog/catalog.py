@@ -30,11 +30,19 @@ KINDS: Mapping[str, type] = {
 
 @dataclass(frozen=True)
 class Offer:
-    """An entry and the distribution that offers it."""
+    """An entry and who offers it.
+
+    Args:
+        entry: The entry.
+        distribution: What pip installed, or the --plugin that names a module.
+        version: Of the distribution.
+        plugin: The entry point, or the module.
+    """
 
     entry: Entry
     distribution: str
     version: str
+    plugin: str = ""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def _load(source: _Source, offers: list[Offer]) -> PluginRecord:
     except (Exception, SystemExit) as error:
         problem = " ".join(traceback.format_exception_only(error)[-1].split())
         return PluginRecord(source.name, source.distribution, source.version, problem)
-    offers += [Offer(entry, source.distribution, source.version) for entry in entries]
+    offers += [Offer(entry, source.distribution, source.version, source.name) for entry in entries]
     return PluginRecord(source.name, source.distribution, source.version, None)
 
 

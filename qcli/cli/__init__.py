@@ -29,6 +29,7 @@ VERBS = {
     "data": "data_verb",
     "bench": "bench_verb",
     "schema": "schema_verb",
+    "plugin": "plugin_verb",
 }
 
 

@@ -15,7 +15,7 @@ from qcli.recipe.checking import options_schema
 from qcli.testing.case import make_cases
 
 # What `build` is given before the options.
-_GIVEN = {"QuantizerEntry": 1, "ArchitectureEntry": 2, "DatasetEntry": 2}
+_GIVEN = {"QuantizerEntry": 1, "ArchitectureEntry": 2, "DatasetEntry": 2, "ExporterEntry": 2}
 
 
 def describes_options(entry: Entry) -> Iterator[str]:

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from qcli.errors import MissingTool
+
 S = TypeVar("S")
 
 # A law yields what it finds wrong with a subject; its docstring is its sentence.
@@ -41,11 +43,14 @@ def check_laws(laws: Iterable[Law[S]], subject: S, entry: str, place: str) -> No
 
     Raises:
         LawBroken: By the first law that finds something, or that cannot be carried out.
+        MissingTool: A program or package is not there that a law needs.
     """
     for law in laws:
         sentence = (inspect.getdoc(law) or law.__name__).splitlines()[0]
         try:
             found = next(iter(law(subject)), None)
+        except MissingTool:
+            raise
         except Exception as error:
             # What an entry's code raises under a law is unknown, and breaks that law.
             text = f"{type(error).__name__}: {error}"

@@ -22,7 +22,7 @@ _NOTES = (
 )
 
 
-def write_onnx_integer(deployment: Deployment, path: Path, *, form: str) -> None:
+def write_onnx_integer(deployment: Deployment, path: Path, *, form: str = "strict") -> None:
     """Write an integer network for onnxruntime.
 
     Args:

@@ -1,0 +1,1 @@
+"""What qcli writes for authors: packages of plugins, and starts of recipes."""
