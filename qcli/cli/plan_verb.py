@@ -40,7 +40,7 @@ def command(as_json: bool, target: str | None, plugins: tuple[str, ...], **optio
 
         print_data(json.dumps(plan_to_json(plan), indent=2))
     else:
-        from qcli.reporting.tables import print_plan
+        from qcli.reporting.plan_tree import print_plan
 
         print_plan(plan)
     if target:

@@ -179,7 +179,7 @@ def _is_given(value: Any) -> bool:
 
 def _print_plan(setting: Setting, catalog: Catalog) -> None:
     from qcli.cli.plan_verb import plan_without_weights
-    from qcli.reporting.tables import print_plan
+    from qcli.reporting.plan_tree import print_plan
 
     if is_main_process():
         print_plan(plan_without_weights(setting, catalog))

@@ -1,18 +1,14 @@
-"""Tables: the plan, and lists of what there is."""
+"""Tables without rules."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-from qcli.reporting.console import SafeConsole, format_bytes, make_console
+from qcli.reporting.console import SafeConsole, make_console
 from qcli.reporting.visible import make_visible
-
-if TYPE_CHECKING:
-    from qcli.quantization.plan import LayerPlan, Plan, SlotPlan
 
 
 def make_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
@@ -35,43 +31,6 @@ def print_table(
     if not console.is_terminal:
         console = SafeConsole(stderr=stderr, highlight=False, width=400)
     console.print(make_table(columns, rows))
-
-
-def print_plan(plan: Plan) -> None:
-    """Print the plan's rows and totals to stdout."""
-    from qcli.quantization.cost import FORMULA, count_cost
-
-    columns = ("layer", "type", "weight", "input", "output", "weights", "MACs", "because")
-    print_table(columns, [_plan_row(row) for row in plan.layers])
-    cost = count_cost(plan)
-    quantized = [row for row in plan.layers if row.has_quantized_weight]
-    layers = sum(row.weights > 0 for row in plan.layers)
-    console = make_console(stderr=False)
-    lines = (
-        "",
-        f"{len(quantized)} of {layers} layers have quantized weights; "
-        f"{cost.parameters:,} parameters, {cost.weights:,} of them weights of layers",
-        f"{cost.macs / 1e6:,.2f} million MACs, {cost.bit_operations / 1e9:,.3f} billion bit "
-        f"operations for one image",
-        f"weights take {format_bytes(cost.weight_bytes)} ({cost.weight_megabytes:.3f} MB) "
-        f"instead of {format_bytes(cost.float_bytes)} as float32",
-        FORMULA,
-    )
-    for line in lines:
-        console.print(line, markup=False)
-
-
-def _plan_row(row: LayerPlan) -> list[str]:
-    slots = [_slot(row.slots[name], row, name) for name in ("weight", "input", "output")]
-    macs = f"{row.macs:,}" if row.macs else ""
-    weights = f"{row.weights:,}" if row.weights else ""
-    return [row.layer, row.type, *slots, weights, macs, row.because]
-
-
-def _slot(slot: SlotPlan | None, row: LayerPlan, name: str) -> str:
-    if slot:
-        return slot.label
-    return "float" if row.weights or name == "output" else ""
 
 
 def print_fields(fields: Mapping[str, str]) -> None:
