@@ -20,6 +20,7 @@ VERBS = {
     "runs": "runs_verb",
     "reproduce": "reproduce_verb",
     "compare": "compare_verb",
+    "diff": "diff_verb",
     "export": "export_verb",
     "verify": "verify_verb",
     "infer": "infer_verb",

@@ -56,7 +56,7 @@ def _read(path: Path, with_rows: bool) -> RunOverview:
     )
     if state == "finished" and not with_rows:
         return _finished(run, overview)
-    rows = _rows(run)
+    rows = read_rows(run)
     seconds = sum(row["train_seconds"] for row in rows)
     return replace(
         overview,
@@ -102,7 +102,12 @@ def _recipe(run: RunDirectory) -> str | None:
     return _text(run.read("quantization.json"), "name")
 
 
-def _rows(run: RunDirectory) -> list[dict[str, Any]]:
+def read_rows(run: RunDirectory) -> list[dict[str, Any]]:
+    """Return the rows of metrics.jsonl; none before the first epoch has ended.
+
+    Raises:
+        RunError: They are damaged.
+    """
     file = run.path / "metrics.jsonl"
     try:
         stat = file.stat()
