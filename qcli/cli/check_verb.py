@@ -36,7 +36,7 @@ def command(files: tuple[str, ...], kind: str | None, plugins: tuple[str, ...]) 
     findings = Findings()
     for file in files:
         try:
-            found_kind = kind or _guess(file)
+            found_kind = kind or guess_kind(file)
             own = _check(file, found_kind, catalog)
         except RecipeError as error:
             own = Findings(list(error.faults))
@@ -67,8 +67,12 @@ def _check(file: str, kind: str, catalog: Catalog) -> Findings:
     return Findings(faults)
 
 
-def _guess(file: str) -> str:
-    """Return the kind that a recipe's own keys tell, or else those of what it extends."""
+def guess_kind(file: str) -> str:
+    """Return the kind of a recipe or table: what its own keys tell, or what it extends.
+
+    Args:
+        file: Its path or name.
+    """
     if exists(find_table(file)) and _is_table(read_json(find_table(file))):
         return EXPERIMENT
     name, path = file, find_recipe(file, None)

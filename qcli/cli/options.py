@@ -13,7 +13,8 @@ from qcli.recipe.setting import Request
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _layer_choice(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+def layer_choice(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Check what --first-layer and --last-layer are given."""
     if value is None or value in ("float", "default") or (value.isascii() and value.isdecimal()):
         return value
     raise click.BadParameter(f'found "{value}", allowed: float, default, or a number of bits')
@@ -69,13 +70,13 @@ _RECIPE_OPTIONS = (
     ),
     click.option(
         "--first-layer",
-        callback=_layer_choice,
+        callback=layer_choice,
         metavar="float|default|BITS",
         help="What the first layer gets.",
     ),
     click.option(
         "--last-layer",
-        callback=_layer_choice,
+        callback=layer_choice,
         metavar="float|default|BITS",
         help="What the last layer gets.",
     ),

@@ -104,8 +104,13 @@ def _position(value: Any, pointer: Pointer) -> list[int]:
 
 def fault(document: Document, pointer: Pointer, text: str) -> str:
     """Return the message line for one fault: where, then what."""
-    place = "".join(f"/{_escape(key)}" for key in pointer)
+    place = spell_pointer(pointer)
     return ": ".join([document.where(pointer), *([place] if place else []), text])
+
+
+def spell_pointer(pointer: Pointer) -> str:
+    """Return a JSON Pointer as text: /default/weight/bits."""
+    return "".join(f"/{_escape(key)}" for key in pointer)
 
 
 def _escape(key: str) -> str:
@@ -113,23 +118,43 @@ def _escape(key: str) -> str:
     return json.dumps(key, ensure_ascii=False)[1:-1].replace("~", "~0").replace("/", "~1")
 
 
-def fill_defaults(value: Any, schema: Schema, root: Schema | None = None) -> Any:
-    """Return a copy of a checked value in which every absent field with a default has it."""
+def fill_defaults(
+    value: Any,
+    schema: Schema,
+    root: Schema | None = None,
+    *,
+    places: list[Pointer] | None = None,
+    at: Pointer = (),
+) -> Any:
+    """Return a copy of a checked value in which every absent field with a default has it.
+
+    Args:
+        value: The value.
+        schema: Its schema.
+        root: The schema that references start from; None: `schema`.
+        places: Takes the pointers of what is filled in.
+        at: Where the value lies, for these pointers.
+    """
     root = schema if root is None else root
     schema = resolve_reference(schema, root)
     if isinstance(value, list):
         items = schema.get("items", {})
-        return [fill_defaults(part, items, root) for part in value]
+        return [
+            fill_defaults(part, items, root, places=places, at=(*at, str(index)))
+            for index, part in enumerate(value)
+        ]
     if not isinstance(value, dict):
         return value
     filled = dict(value)
     for part in branches(value, schema, root):
         for key, field in part.get("properties", {}).items():
-            field = resolve_reference(field, root)
+            field, place = resolve_reference(field, root), (*at, key)
             if key not in filled and "default" in field:
                 filled[key] = copy.deepcopy(field["default"])
+                if places is not None:
+                    places.append(place)
             if key in filled:
-                filled[key] = fill_defaults(filled[key], field, root)
+                filled[key] = fill_defaults(filled[key], field, root, places=places, at=place)
     return filled
 
 

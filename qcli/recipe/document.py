@@ -48,6 +48,17 @@ class Document:
         origins = _replaced(self.origins, {_first_put(self.value, pointer): label})
         return Document(self.label, changed, origins)
 
+    def with_filled(self, pointer: Pointer, value: Any, origins: Mapping[Pointer, str]) -> Document:
+        """Return a copy in which the part at `pointer` is a fuller one.
+
+        Args:
+            pointer: Where the part lies.
+            value: The part, with all that was there.
+            origins: For each pointer into the document that is new, the label of its origin.
+        """
+        whole = _put(self.value, pointer, value, self.label)
+        return Document(self.label, whole, {**self.origins, **origins})
+
 
 def read_document(name_or_path: str, kind: str) -> Document:
     """Read a recipe and what it extends.

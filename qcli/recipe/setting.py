@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from qcli.catalog.building import settle_member
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, Shape
 from qcli.errors import RecipeError, UsageError
-from qcli.recipe.checking import fault, fill_defaults, load_schema, options_schema
-from qcli.recipe.checks import Findings, check_options, check_recipe
+from qcli.recipe.checking import fill_defaults, load_schema
+from qcli.recipe.checks import Findings, check_recipe
+from qcli.recipe.completion import complete_entries, complete_quantization, complete_training
 from qcli.recipe.document import Document, read_document
 from qcli.recipe.flags import apply_layer_flags, apply_overrides
 from qcli.recipe.quantization import QuantizationRecipe
@@ -81,6 +80,23 @@ class Setting:
         return bool(self.architecture_options.get("pretrained")) and not drawn
 
 
+@dataclass(frozen=True)
+class Settled:
+    """The recipes of a command line, checked, with its flags applied.
+
+    Args:
+        training: The training recipe; None: none is named.
+        quantization: The quantization recipe.
+        reasons: For "first_layer" and "last_layer", the flag that set it.
+        notes: What a flag did that is worth saying.
+    """
+
+    training: Document | None
+    quantization: Document | None
+    reasons: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
 def resolve_setting(request: Request, catalog: Catalog) -> Setting:
     """Read and check the recipes that a command line names, with its flags applied.
 
@@ -88,6 +104,17 @@ def resolve_setting(request: Request, catalog: Catalog) -> Setting:
         RecipeError: Every fault of both recipes together.
         PluginError: The only faults are names that no plugin offers.
         UsageError: No network is named, or a flag fits no recipe.
+    """
+    return _resolve(settle_recipes(request, catalog), request, catalog)
+
+
+def settle_recipes(request: Request, catalog: Catalog) -> Settled:
+    """Read the recipes of a command line, apply its flags, and check them.
+
+    Raises:
+        RecipeError: Every fault of both recipes together.
+        PluginError: The only faults are names that no plugin offers.
+        UsageError: A flag fits no recipe.
     """
     scaling = _scaling(request)
     training, quantization = _read(request)
@@ -109,8 +136,7 @@ def resolve_setting(request: Request, catalog: Catalog) -> Setting:
         raise UsageError("--first-layer and --last-layer need a quantization recipe: --quant-json")
     if scaling:
         training, quantization = _scale(training, quantization, scaling, catalog)
-    setting = _resolve(training, quantization, reasons, request, catalog)
-    return replace(setting, notes=tuple(scaling.notes)) if scaling else setting
+    return Settled(training, quantization, reasons, tuple(scaling.notes) if scaling else ())
 
 
 def _scaling(request: Request) -> Scaling | None:
@@ -175,41 +201,42 @@ def _with_flags(document: Document, request: Request) -> Document:
     return document
 
 
-def _resolve(
-    training: Document | None,
-    quantization: Document | None,
-    reasons: Mapping[str, str],
-    request: Request,
-    catalog: Catalog,
-) -> Setting:
-    given = (training.value.get("architecture") if training else None) or {}
-    name = given.get("name") or request.architecture
-    if name is None:
+def _resolve(settled: Settled, request: Request, catalog: Catalog) -> Setting:
+    training, quantization = settled.training, settled.quantization
+    named = complete_entries(training or _named_entries(request), quantization, catalog)
+    if named.architecture is None:
         raise UsageError("no network is named: give -a ARCHITECTURE")
-    entry, member = settle_member(*catalog.architecture(name))
-    name = name if member is None else f"{entry.name}{member}"
-    options = _network_options(entry, name, given, quantization)
-    dataset_value = training.value["dataset"] if training else {"name": request.dataset}
-    dataset = catalog.dataset(dataset_value["name"]) if dataset_value["name"] else None
-    dataset_options = _filled(dataset_value, dataset.options) if dataset else {}
+    document = named.document
+    dataset_options = _options(document, "dataset")
     # These two change the shape that every data set is asked for: no plugin hears of them.
     shape = {key: dataset_options.pop(key, None) for key in ("image_size", "channels")}
-    recipe = None
-    if training and dataset:
-        value = fill_defaults(training.value, load_schema("training"))
-        value["architecture"] = {"name": name, **options}
-        value["dataset"] = {"name": dataset.name, **shape, **dataset_options}
-        recipe = TrainingRecipe.from_json(value)
+    recipe = TrainingRecipe.from_json(complete_training(document).value) if training else None
+    reasons = settled.reasons
     return Setting(
         training=recipe,
-        quantization=_quantization(quantization, reasons, catalog) if quantization else None,
-        architecture=entry,
-        architecture_name=name,
-        architecture_options=options | ({"member": member} if member is not None else {}),
-        dataset=dataset,
+        quantization=_read_quantization(quantization, reasons, catalog) if quantization else None,
+        architecture=named.architecture,
+        architecture_name=named.name,
+        architecture_options=_options(document, "architecture") | _member(named.member),
+        dataset=named.dataset,
         dataset_options=dataset_options,
         **shape,
+        notes=settled.notes,
     )
+
+
+def _named_entries(request: Request) -> Document:
+    """Return what stands for a training recipe where none is given."""
+    named = {"architecture": request.architecture, "dataset": request.dataset}
+    return Document("command line", {part: {"name": name} for part, name in named.items()})
+
+
+def _options(document: Document, part: str) -> dict[str, Any]:
+    return {key: value for key, value in document.value[part].items() if key != "name"}
+
+
+def _member(member: str | None) -> dict[str, str]:
+    return {} if member is None else {"member": member}
 
 
 def read_quantization(
@@ -232,53 +259,10 @@ def read_quantization(
         else Document("recipe", dict(recipe))
     )
     check_recipe(document, "quantization", catalog).raise_any()
-    return _quantization(document, {}, catalog)
+    return _read_quantization(document, {}, catalog)
 
 
-def _network_options(
-    entry: ArchitectureEntry, name: str, given: Mapping[str, Any], quantization: Document | None
-) -> dict[str, Any]:
-    """Return the network's options: the training recipe's, under those that the method requires."""
-    required: Mapping[str, Any] = {}
-    if quantization and "architecture_options" in quantization.value:
-        Findings(_unmet(quantization, entry, name)).raise_any()
-        required = quantization.value["architecture_options"]
-        Findings(list(_contradictions(quantization, given, required))).raise_any()
-    return _filled({**given, **required}, entry.options)
-
-
-def _unmet(quantization: Document, entry: ArchitectureEntry, name: str) -> list[str]:
-    """Return the faults of the options that a method requires of a network."""
-    part = "architecture_options"
-    if entry.options:
-        return check_options(quantization, part, entry.options)
-    text = (
-        f"the method requires it, but {name} has no options; choose another network: "
-        "run `qcli list architectures`"
-    )
-    return [fault(quantization, (part, key), text) for key in quantization.value[part]]
-
-
-def _contradictions(
-    quantization: Document, given: Mapping[str, Any], required: Mapping[str, Any]
-) -> Iterator[str]:
-    """Yield the options for which a training recipe says something else than the method."""
-    for key, wanted in required.items():
-        if given.get(key, wanted) != wanted:
-            text = (
-                f"the method requires {json.dumps(wanted)}, the training recipe says "
-                f"{json.dumps(given[key])}; remove one of them"
-            )
-            yield fault(quantization, ("architecture_options", key), text)
-
-
-def _filled(value: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    own = {key: part for key, part in value.items() if key != "name"}
-    filled: dict[str, Any] = fill_defaults(own, options_schema(options))
-    return filled
-
-
-def _quantization(
+def _read_quantization(
     document: Document, reasons: Mapping[str, str], catalog: Catalog
 ) -> QuantizationRecipe:
     unsaid = {
@@ -286,6 +270,5 @@ def _quantization(
         for part in ("first_layer", "last_layer")
         if part not in document.value
     }
-    value = fill_defaults(document.value, load_schema("quantization"))
-    filled = fill_slots(value, catalog)
-    return QuantizationRecipe.from_json(filled, document.label, {**unsaid, **reasons})
+    value = complete_quantization(document, catalog).value
+    return QuantizationRecipe.from_json(value, document.label, {**unsaid, **reasons})

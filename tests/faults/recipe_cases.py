@@ -15,7 +15,7 @@ from mutation import STRINGS, draw_value, mutate_bytes, mutate_tree, spell
 from torch import nn
 
 from qcli.catalog.load import load_catalog
-from qcli.cli.check_verb import _check, _guess
+from qcli.cli.check_verb import _check, guess_kind
 from qcli.errors import QcliError
 from qcli.quantization.planner import make_plan
 from qcli.quantization.surgery import quantize
@@ -123,7 +123,7 @@ def _examine(case, path, catalog):
     if case.kind == "experiments":
         _check(str(path), "experiment", catalog).raise_any()
         return "valid"
-    _guess(str(path))
+    guess_kind(str(path))
     names = {"train_json": str(path)} if case.kind == "training" else {"quant_json": str(path)}
     network = None if case.kind == "training" else "lenet5"
     setting = resolve_setting(Request(architecture=network, **names, **case.flags), catalog)
