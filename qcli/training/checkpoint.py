@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import load
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -20,15 +19,15 @@ from qcli.quantization.ops import all_reduce_max
 from qcli.training.background import BackgroundWriter
 from qcli.training.durable import is_disk_error, sync_to_disk
 from qcli.training.position import Position
-from qcli.training.snapshot import Snapshot
+from qcli.training.snapshot import OPTIMIZER, Snapshot, restore
 
 CURRENT = "checkpoint"
 BESIDE = "checkpoint.new"
 PREVIOUS = "checkpoint.old"
 POSITION = "position.json"
 CODES = "codes.safetensors"
-# Of others, accelerate also saves random states of their own.
-SNAPSHOT_DEVICES = ("cpu", "cuda")
+# What earlier versions wrote, with the help of pickle, which is read from no run.
+PICKLED = "optimizer.bin"
 
 
 def save_checkpoint(
@@ -55,7 +54,7 @@ def save_checkpoint(
     """
     # No copies: each epoch makes its codes anew.
     codes = {name: each.cpu() for name, each in (codes or {}).items()}
-    if accelerator.num_processes > 1 or accelerator.device.type not in SNAPSHOT_DEVICES:
+    if accelerator.num_processes > 1:
         if writer is not None:
             writer.join()
         _save_together(accelerator, run, position, codes)
@@ -78,7 +77,7 @@ def _save_together(
         if accelerator.is_main_process:
             _make_beside(run, codes)
     with _agreed(accelerator, run):
-        accelerator.save_state(str(run / BESIDE))
+        Snapshot(accelerator).write(run / BESIDE)
     with _agreed(accelerator, run):
         if accelerator.is_main_process:
             _move_into_place(run, position)
@@ -108,7 +107,7 @@ def _agreed(accelerator: Accelerator, run: Path) -> Iterator[None]:
 
 
 def _make_beside(run: Path, codes: Mapping[str, Tensor]) -> None:
-    shutil.rmtree(run / BESIDE, ignore_errors=True)
+    _clear(run / BESIDE)
     (run / BESIDE).mkdir()
     if codes:
         save_file(dict(codes), run / BESIDE / CODES)
@@ -121,11 +120,18 @@ def _move_into_place(run: Path, position: Position) -> None:
         sync_to_disk(file)
     sync_to_disk(run / BESIDE)
     if (run / CURRENT).exists():
-        shutil.rmtree(run / PREVIOUS, ignore_errors=True)
+        _clear(run / PREVIOUS)
         (run / CURRENT).rename(run / PREVIOUS)
     (run / BESIDE).rename(run / CURRENT)
     sync_to_disk(run)
-    shutil.rmtree(run / PREVIOUS, ignore_errors=True)
+    _clear(run / PREVIOUS)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a folder; of a link, the link alone."""
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def find_checkpoint(run: Path) -> Path:
@@ -150,13 +156,16 @@ def load_checkpoint(accelerator: Accelerator, run: Path) -> Position:
         RunError: There is none, or it is damaged, or it does not fit the recipes.
     """
     checkpoint = find_checkpoint(run)
+    if (checkpoint / PICKLED).exists() and not (checkpoint / OPTIMIZER).exists():
+        raise RunError(
+            f"{checkpoint} is of an earlier qcli, which wrote pickles, and a pickle can run any "
+            f"program: go on with that qcli, or start a new run with --init-from {run}"
+        )
     try:
-        # accelerate passes over random states that it cannot read.
-        load(str(checkpoint / f"random_states_{accelerator.process_index}.pkl"))
         position = Position.from_json(json.loads((checkpoint / POSITION).read_text("utf-8")))
-        accelerator.load_state(str(checkpoint))
+        restore(accelerator, checkpoint)
     except Exception as error:
-        # Damage shows as any error of json, safetensors, torch's unpickler or the zip reader.
+        # Damage shows as any error of json and safetensors, or of what takes up the state.
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise RunError(f"{checkpoint} is damaged or of another network: {reason}") from error
     return position

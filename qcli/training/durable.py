@@ -16,15 +16,21 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """
     beside = path.with_name(f".{path.name}.new")
     try:
+        # A link that somebody left there would lead the writing elsewhere.
+        beside.unlink(missing_ok=True)
         write(beside)
-        # safetensors writes for the owner alone; a run is as readable as its folder.
-        beside.chmod(0o666 & ~_umask())
+        give_usual_mode(beside)
         sync_to_disk(beside)
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
     sync_to_disk(path.parent)
+
+
+def give_usual_mode(path: Path) -> None:
+    """Make a file as readable as its folder: safetensors writes for the owner alone."""
+    path.chmod(0o666 & ~_umask())
 
 
 @cache

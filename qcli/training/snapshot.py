@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import recursively_apply, save
-from safetensors.torch import save_model
+from accelerate.utils import recursively_apply
+from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
+
+from qcli.training.durable import give_usual_mode
+from qcli.training.random_states import restore_random_states, take_random_states
+from qcli.training.state_file import read_state, write_state
+
+MODEL = "model.safetensors"
+OPTIMIZER = "optimizer.safetensors"
 
 
 def copy_tensors(value: Any) -> Any:
@@ -34,43 +39,66 @@ def copy_tensors(value: Any) -> Any:
 
 
 class Snapshot:
-    """What a run of one process goes on from, in the files that accelerate's `load_state` reads.
-
-    `save_state` writes the same bytes, but from the state as it is while it writes.
+    """What a process goes on from, and how it takes that up again: in files without any pickle.
 
     Args:
-        accelerator: Knows the model, the optimizer, the loss scaler and what was registered.
+        accelerator: Knows the model, the optimizer, the loss scaler and what was registered. The
+            main process keeps all of that, every process its random states.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
-        (model,), (optimizer,) = accelerator._models, accelerator._optimizers
-        files = {
-            "model.safetensors": accelerator.get_state_dict(model, unwrap=False),
-            "optimizer.bin": optimizer.state_dict(),
-            "random_states_0.pkl": _random_states(accelerator.step),
-        }
-        if accelerator.scaler is not None:
-            files["scaler.pt"] = accelerator.scaler.state_dict()
-        for number, registered in enumerate(accelerator._custom_objects):
-            files[f"custom_checkpoint_{number}.pkl"] = registered.state_dict()
+        self._weights: WeightsSnapshot | None = None
+        files = {_random_file(accelerator): _own_state(accelerator)}
+        if accelerator.is_main_process:
+            (model,) = accelerator._models
+            self._weights = WeightsSnapshot(model)
+            files |= {name: each.state_dict() for name, each in _shared(accelerator).items()}
         self.files: dict[str, Any] = copy_tensors(files)
 
     def write(self, folder: Path) -> None:
-        """Write the files; raises what torch and safetensors do where the disk refuses them."""
+        """Write the files; raises what safetensors does where the disk refuses them."""
+        if self._weights is not None:
+            self._weights.write(folder / MODEL)
+            give_usual_mode(folder / MODEL)
         for name, content in self.files.items():
-            save(content, folder / name, safe_serialization=name.endswith(".safetensors"))
+            write_state(content, folder / name)
+            give_usual_mode(folder / name)
 
 
-def _random_states(step: int) -> dict[str, Any]:
-    states: dict[str, Any] = {
-        "step": step,
-        "random_state": random.getstate(),
-        "numpy_random_seed": np.random.get_state(),
-        "torch_manual_seed": torch.get_rng_state(),
-    }
-    if torch.cuda.is_available():
-        states["torch_cuda_manual_seed"] = torch.cuda.get_rng_state_all()
-    return states
+def restore(accelerator: Accelerator, folder: Path) -> None:
+    """Take up what the snapshots of all processes wrote.
+
+    Raises:
+        Exception: A file is missing, damaged, or of another network; the type depends on which.
+    """
+    own = read_state(folder / _random_file(accelerator))
+    shared = _shared(accelerator)
+    states = {name: read_state(folder / name) for name in shared}
+    (model,) = accelerator._models
+    load_model(model, folder / MODEL)
+    for name, each in shared.items():
+        each.load_state_dict(states[name])
+    accelerator.step = own["step"]
+    restore_random_states(own["random"], accelerator.device)
+
+
+def _shared(accelerator: Accelerator) -> dict[str, Any]:
+    """Return what is alike in all processes, beside the model, by the name of its file."""
+    (optimizer,) = accelerator._optimizers
+    found: dict[str, Any] = {OPTIMIZER: optimizer}
+    if accelerator.scaler is not None:
+        found["scaler.safetensors"] = accelerator.scaler
+    for number, registered in enumerate(accelerator._custom_objects):
+        found[f"registered_{number}.safetensors"] = registered
+    return found
+
+
+def _own_state(accelerator: Accelerator) -> dict[str, Any]:
+    return {"step": accelerator.step, "random": take_random_states(accelerator.device)}
+
+
+def _random_file(accelerator: Accelerator) -> str:
+    return f"random_{accelerator.process_index}.safetensors"
 
 
 class WeightsSnapshot:

@@ -15,6 +15,7 @@ from qcli.recipe.schedule import Progress
 from qcli.training.average import WeightAverage
 from qcli.training.batches import MicroBatch
 from qcli.training.evaluation import Tally
+from qcli.training.state_file import read_state
 
 CPU = torch.device("cpu")
 RECIPE = {
@@ -168,7 +169,7 @@ def test_what_is_evaluated_is_what_is_saved(tmp_path):
     assert done.returncode == 0, done.stderr
     run = tmp_path / "run"
     raw, last = load_file(run / "checkpoint/model.safetensors"), load_file(run / "last.safetensors")
-    kept = torch.load(run / "checkpoint/custom_checkpoint_0.pkl", weights_only=True)["averages"]
+    kept = read_state(run / "checkpoint/registered_0.safetensors")["averages"]
     assert kept.keys() <= raw.keys() == last.keys()
     for name, value in last.items():
         assert name not in kept or torch.equal(value, kept[name])

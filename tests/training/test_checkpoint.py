@@ -68,7 +68,7 @@ def test_a_crash_between_two_names_leaves_a_complete_checkpoint(
     assert load_checkpoint(accelerator, tmp_path) == Position(3)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin", "position.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "position.json"])
 @pytest.mark.parametrize("damage", ["cut", "garbage"])
 def test_damage_is_named(prepared, tmp_path, name, damage):
     accelerator, _, _ = prepared
@@ -85,18 +85,27 @@ def test_no_checkpoint_is_said(tmp_path):
         find_checkpoint(tmp_path)
 
 
-def test_a_checkpoint_cannot_execute_code(prepared, tmp_path):
+def test_a_checkpoint_of_pickles_is_refused_and_not_read(prepared, tmp_path):
     accelerator, _, _ = prepared
     save_checkpoint(accelerator, tmp_path, Position(1))
-
-    class Attack:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "proof"), "w"))
-
-    torch.save(Attack(), tmp_path / "checkpoint" / "optimizer.bin")
-    with pytest.raises(RunError, match="damaged"):
+    (tmp_path / "checkpoint/optimizer.safetensors").rename(tmp_path / "checkpoint/optimizer.bin")
+    with pytest.raises(RunError, match=f"pickles.*--init-from {tmp_path}"):
         load_checkpoint(accelerator, tmp_path)
-    assert not (tmp_path / "proof").exists()
+
+
+@pytest.mark.parametrize("name", ["checkpoint.new", "checkpoint.old"])
+def test_links_in_the_place_of_a_checkpoint_lead_nowhere(prepared, tmp_path, name):
+    accelerator, _, _ = prepared
+    elsewhere, run = tmp_path / "elsewhere", tmp_path / "run"
+    elsewhere.mkdir()
+    (elsewhere / "mine").touch()
+    run.mkdir()
+    save_checkpoint(accelerator, run, Position(1))
+    (run / name).symlink_to(elsewhere)
+    save_checkpoint(accelerator, run, Position(2))
+    assert load_checkpoint(accelerator, run) == Position(2)
+    assert [path.name for path in elsewhere.iterdir()] == ["mine"]
+    assert [path.name for path in run.iterdir()] == ["checkpoint"]
 
 
 def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
