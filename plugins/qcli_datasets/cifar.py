@@ -91,7 +91,10 @@ def _read_names(path: Path, key: str, num_classes: int) -> tuple[str, ...]:
     names = _get(path, read_pickle(path), key)
     if not isinstance(names, list) or len(names) != num_classes:
         raise DataError(f"{path}: {key} is no list of {num_classes} names; {RENEW}")
-    return tuple(decode(name) for name in names)
+    try:
+        return tuple(decode(name) for name in names)
+    except ValueError as error:
+        raise DataError(f"{path}: a name in {key} {error}; {RENEW}") from None
 
 
 def _load_split(

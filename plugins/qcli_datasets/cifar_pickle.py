@@ -25,6 +25,8 @@ class PickledType:
         flags: Of no use here.
     """
 
+    __slots__ = ("code",)
+
     def __init__(self, code: str | bytes, *flags: object) -> None:
         self.code = code.decode() if isinstance(code, bytes) else code
 
@@ -38,6 +40,8 @@ class PickledArray:
     Args:
         placeholder: The empty array that pickle starts from, of no use here.
     """
+
+    __slots__ = ("state",)
 
     def __init__(self, *placeholder: object) -> None:
         self.state: tuple[Any, ...] = ()
@@ -60,9 +64,18 @@ class PickledArray:
         return np.frombuffer(content, np.uint8).reshape(lengths)
 
 
-def encode_latin1(text: str, encoding: str) -> bytes:
-    """Return the bytes that Python 3 writes as text in old pickles; stands for _codecs.encode."""
-    return text.encode("latin1")
+class PickledBytes:
+    """Makes the bytes that Python 3 writes as text in old pickles; stands for _codecs.encode.
+
+    A class, not a function: a pickle can set attributes of a function, and they would outlive it.
+    """
+
+    def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]
+        """Return the bytes."""
+        return text.encode("latin1")
+
+    def __setstate__(self, state: object) -> None:
+        """Keep pickle from giving the class a state: without `self` this cannot be called."""
 
 
 _STAND_INS = {
@@ -70,7 +83,7 @@ _STAND_INS = {
     ("numpy._core.multiarray", "_reconstruct"): PickledArray,
     ("numpy", "ndarray"): PickledArray,
     ("numpy", "dtype"): PickledType,
-    ("_codecs", "encode"): encode_latin1,
+    ("_codecs", "encode"): PickledBytes,
 }
 
 
@@ -99,9 +112,20 @@ def read_pickle(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: cannot be read: {error}; {RENEW}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}, expected a dictionary; {RENEW}")
-    return {decode(key): value for key, value in content.items()}
+    try:
+        return {decode(key): value for key, value in content.items()}
+    except ValueError as error:
+        raise DataError(f"{path}: a key {error}; {RENEW}") from None
 
 
 def decode(text: object) -> str:
-    """Return a text of Python 2, which is read as bytes, or of Python 3."""
-    return text.decode("latin1") if isinstance(text, bytes) else str(text)
+    """Return a text of Python 2, which is read as bytes, or of Python 3.
+
+    Raises:
+        ValueError: It is no text.
+    """
+    if isinstance(text, bytes):
+        return text.decode("latin1")
+    if isinstance(text, str):
+        return text
+    raise ValueError(f"is of type {type(text).__name__}, expected text")

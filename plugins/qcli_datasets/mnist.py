@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -62,7 +63,25 @@ def _files(dataset: str, class_name: str) -> FileSet:
 def _fetch(class_name: str, root: Path) -> None:
     from torchvision import datasets
 
-    getattr(datasets, class_name)(root, download=True)
+    # Not through the class's constructor, which loads an old cache of torch's where one lies there.
+    source = getattr(datasets, class_name)
+    for filename, md5 in source.resources:
+        _fetch_file(filename, md5, source.mirrors, root / class_name / "raw")
+
+
+def _fetch_file(filename: str, md5: str, mirrors: Sequence[str], folder: Path) -> None:
+    """Fetch a file from the first mirror that has it; unpacked once its checksum is right."""
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    errors: list[str] = []
+    for mirror in mirrors:
+        try:
+            download_and_extract_archive(f"{mirror}{filename}", folder, filename=filename, md5=md5)
+        except (OSError, RuntimeError) as error:
+            errors.append(f"{mirror}{filename}: {error}")
+        else:
+            return
+    raise RuntimeError("; ".join(errors))
 
 
 def _load(

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import IO, Any, Protocol
 
 from qcli.errors import RunError, UsageError
+from qcli.training.durable import open_to_append
 
 
 class Task(Protocol):
@@ -69,7 +70,7 @@ class LocalExecutor:
         log.parent.mkdir(parents=True, exist_ok=True)
         place = self._places.get()
         try:
-            with log.open("ab") as output:
+            with open_to_append(log) as output:
                 process = self._start(command, output, place)
                 return process.wait() if process else 1
         finally:
@@ -160,7 +161,7 @@ def run_logged(command: Sequence[str], log: Path) -> int:
     What the engine sends before it takes the machine away reaches the command as SIGTERM, at which
     a run saves its checkpoint.
     """
-    with log.open("ab") as output:
+    with open_to_append(log) as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, lambda *_: process.terminate())

@@ -69,7 +69,7 @@ def _sources(modules: Sequence[str]) -> Iterator[_Source]:
     points = importlib.metadata.entry_points(group=GROUP)
     found = [_Source(point.name, *_distribution(point), point.load) for point in points]
     yield from sorted(found, key=lambda source: (source.distribution, source.name))
-    # A run remembers its modules, and the user may name them again in another spelling.
+    # The user may name a module twice, in two spellings.
     own = {_module_key(module): module for module in modules}
     for module in own.values():
         yield _Source(module, f"--plugin {module}", "", partial(_import, module))

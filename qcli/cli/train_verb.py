@@ -145,6 +145,7 @@ def _resume(options: dict[str, Any]) -> None:
     from qcli.reporting.console import TrainingReport
     from qcli.training.revival import read_setting
     from qcli.training.run_directory import RunDirectory
+    from qcli.training.run_plugins import require_plugins
 
     may = {"resume", "data_dir", "teacher", "cpu", "plugins", "verbose", "threads"}
     given = [name for name, value in options.items() if name not in may and _is_given(value)]
@@ -160,7 +161,7 @@ def _resume(options: dict[str, Any]) -> None:
     run.require_recipes()
     if (path / "result.json").exists():
         raise UsageError(f"{path} is finished; evaluate it: qcli eval {path}")
-    options["plugins"] = (*record["plugins"], *options["plugins"])
+    require_plugins(path, record, options["plugins"])
     if options["data_dir"] is None and record["data_root"]:
         options["data_dir"] = Path(record["data_root"])
     if options["teacher"] is None and record.get("teacher"):

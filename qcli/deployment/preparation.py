@@ -57,7 +57,7 @@ def prepare_run(
         scaling: "exact", or a name of `qcli.deployment.scaling.SCALINGS`.
         integers: Whether to lower it.
         data_dir: Where data sets lie; needed of runs that did not write down how they normalize.
-        plugins: Modules to load beside those of the run.
+        plugins: Modules to load, among them those that the run was made with.
 
     Raises:
         RunError: The run is damaged or not finished.

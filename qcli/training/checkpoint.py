@@ -17,7 +17,7 @@ from torch import Tensor
 from qcli.errors import RunError
 from qcli.quantization.ops import all_reduce_max
 from qcli.training.background import BackgroundWriter
-from qcli.training.durable import is_disk_error, sync_to_disk
+from qcli.training.durable import give_usual_mode, is_disk_error, sync_to_disk
 from qcli.training.position import Position
 from qcli.training.snapshot import OPTIMIZER, Snapshot, restore
 
@@ -111,6 +111,7 @@ def _make_beside(run: Path, codes: Mapping[str, Tensor]) -> None:
     (run / BESIDE).mkdir()
     if codes:
         save_file(dict(codes), run / BESIDE / CODES)
+        give_usual_mode(run / BESIDE / CODES)
 
 
 def _move_into_place(run: Path, position: Position) -> None:

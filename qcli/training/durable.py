@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -26,6 +27,16 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         beside.unlink(missing_ok=True)
         raise
     sync_to_disk(path.parent)
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a file at its end, which is made where it is not there.
+
+    Raises:
+        OSError: The disk refuses it, or the name is a link, which might lead anywhere.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "ab")
 
 
 def give_usual_mode(path: Path) -> None:

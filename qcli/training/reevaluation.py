@@ -45,7 +45,7 @@ def evaluate_run(
         weights: "best" or "last".
         cpu: Whether to leave GPUs alone.
         threads: CPU threads; None: torch's choice.
-        plugins: Modules to load beside those of the run.
+        plugins: Modules to load, among them those that the run was made with.
     """
     revival = revive_run(path, weights, plugins)
     recipe = revival.setting.training

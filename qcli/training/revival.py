@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from qcli.quantization.plan import Plan
 from qcli.recipe.setting import Request, Setting, resolve_setting
 from qcli.training.assembly import assemble
 from qcli.training.run_directory import RunDirectory
+from qcli.training.run_plugins import require_plugins
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,16 @@ class Revival:
 
 
 def read_setting(path: Path, catalog: Catalog) -> Setting:
-    """Resolve the effective recipes of a run."""
+    """Resolve the effective recipes of a run; it makes nobody fetch anything."""
     quantization = path / "quantization.json"
     request = Request(
         train_json=f"{path}/training.json",
         quant_json=str(quantization) if quantization.exists() else None,
     )
-    return resolve_setting(request, catalog)
+    setting = resolve_setting(request, catalog)
+    if not setting.dataset_options.get("download"):
+        return setting
+    return replace(setting, dataset_options={**setting.dataset_options, "download": False})
 
 
 def revive_run(path: Path, weights: str, plugins: Sequence[str] = ()) -> Revival:
@@ -53,15 +57,17 @@ def revive_run(path: Path, weights: str, plugins: Sequence[str] = ()) -> Revival
     Args:
         path: The run directory.
         weights: "best" or "last".
-        plugins: Modules to load beside those that the run used.
+        plugins: Modules to load, among them those that the run was made with.
 
     Raises:
+        PluginError: The run was made with another module, too.
         RunError: The run is damaged, or has no such weights.
     """
     run = RunDirectory(path)
     record = run.record()
     run.require_recipes()
-    catalog = load_catalog((*record.get("plugins", ()), *plugins))
+    require_plugins(path, record, plugins)
+    catalog = load_catalog(plugins)
     setting = read_setting(path, catalog)
     assembly = assemble(setting, catalog, record["num_classes"])
     file = run.require(f"{weights}.safetensors")
@@ -73,14 +79,16 @@ def revive_run(path: Path, weights: str, plugins: Sequence[str] = ()) -> Revival
     return Revival(setting, assembly.model, assembly.plan, record)
 
 
-def load_run(path: str | Path, weights: str = "best") -> nn.Module:
+def load_run(path: str | Path, weights: str = "best", plugins: Sequence[str] = ()) -> nn.Module:
     """Rebuild the network of a run, in eval mode, on the CPU.
 
     Args:
         path: The run directory.
         weights: "best" or "last".
+        plugins: The modules or .py files that it was trained with, as given with `--plugin`.
 
     Raises:
+        PluginError: The run was made with another module, too.
         RunError: The run is damaged or has no such weights.
     """
-    return revive_run(Path(path), weights).model.eval()
+    return revive_run(Path(path), weights, plugins).model.eval()

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from qcli.errors import RunError, UsageError
-from qcli.training.durable import is_disk_error, write_atomically
+from qcli.training.durable import is_disk_error, open_to_append, write_atomically
 
 SCHEMA_VERSION = 1
 # What run.json must tell for a run to be evaluated or gone on with.
@@ -238,10 +238,18 @@ class RunDirectory:
         self.write_file("metrics.csv", _text_writer(text))
 
     def log(self, text: str) -> None:
-        """Append a line to log.txt, with the time."""
+        """Append a line to log.txt, with the time.
+
+        Raises:
+            RunError: The disk refuses it, or it is a link: those of a given run lead anywhere.
+        """
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
-        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(f"{stamp} {text}\n")
+        file = self.path / "log.txt"
+        try:
+            with open_to_append(file) as log:
+                log.write(f"{stamp} {text}\n".encode())
+        except OSError as error:
+            raise RunError(f"{file} cannot be written: {error.strerror or error}") from error
 
 
 def _text_writer(text: str) -> Callable[[Path], None]:

@@ -31,7 +31,6 @@ from qcli.training.assembly import Assembly, assemble
 from qcli.training.background import BackgroundWriter
 from qcli.training.batches import Process
 from qcli.training.data import Data, load_splits, make_data
-from qcli.training.division import Division
 from qcli.training.freezing import freeze
 from qcli.training.interruption import Interruption
 from qcli.training.learner import make_learner
@@ -83,15 +82,15 @@ def run_session(
     set_seed(recipe.seed)
     splits = load_splits(setting, options.data_root)
     data = make_data(splits, recipe, setting.image_shape, process)
-    for note in data.notes:
-        report.note(note)
+    _tell_data(data, report)
     assembly = assemble(setting, catalog, splits.num_classes, options.init_from)
-    _tell_losses(data.training.division, report)
     _tell_start(setting, assembly, options, report)
     model = assembly.model.to(accelerator.device)
     with _lone_images_told():
         _calibrate(model, assembly, data, recipe, options)
-    teacher = load_teacher(options.teacher, setting, splits, process.device, report.note)
+    teacher = load_teacher(
+        options.teacher, setting, splits, process.device, report.note, options.plugins
+    )
     _limit_training(model, recipe, report)
     with _lone_images_told():
         recipe = settle(accelerator, model, recipe, data.training, options, report.note)
@@ -142,7 +141,10 @@ def _lone_images_told() -> Iterator[None]:
         ) from error
 
 
-def _tell_losses(division: Division, report: SessionReport) -> None:
+def _tell_data(data: Data, report: SessionReport) -> None:
+    for note in data.notes:
+        report.note(note)
+    division = data.training.division
     left_out = division.num_images - division.images_per_epoch
     if left_out:
         report.note(f"the last {left_out} images of each epoch are left out: no full batch")

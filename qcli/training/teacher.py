@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ def load_teacher(
     splits: Splits,
     device: torch.device,
     tell: Callable[[str], None],
+    plugins: Sequence[str] = (),
 ) -> Teacher | None:
     """Rebuild the network of a run as a teacher.
 
@@ -76,14 +77,16 @@ def load_teacher(
         splits: Its data set.
         device: Where that run trains.
         tell: Hears what the two runs feed differently.
+        plugins: Modules given with --plugin.
 
     Raises:
         UsageError: It is no run, or has other classes or images.
+        PluginError: It was made with a module that is not among them.
         RunError: The run is damaged.
     """
     if path is None:
         return None
-    revival = revive_run(*find_teacher(path))
+    revival = revive_run(*find_teacher(path), plugins)
     theirs, ours = revival.setting.image_shape, setting.image_shape
     if revival.record["num_classes"] != splits.num_classes:
         raise UsageError(

@@ -137,11 +137,14 @@ def test_images_are_resized_bilinearly_and_rounded():
 
 
 def test_missing_files_are_fetched_when_asked_for(tmp_path, monkeypatch):
-    fetch = Mock(side_effect=lambda root, download: write_mnist(root / "MNIST/raw"))
-    monkeypatch.setattr("torchvision.datasets.MNIST", fetch)
+    fetch = Mock(side_effect=lambda url, folder, **names: write_mnist(folder))
+    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", fetch)
     for _ in range(2):
         assert len(build("mnist", tmp_path / "new", download=True).test) == 5
-    fetch.assert_called_once()
+    assert [call.kwargs["filename"] for call in fetch.call_args_list] == [
+        *("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+        *("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+    ]
 
 
 def test_failed_download(tmp_path, monkeypatch):
