@@ -6,6 +6,7 @@ QcliError                     1  anything that is said in one sentence and witho
  |    +-- RecipeError         2  one or more faults in recipes, all of them, each with its place
  |    +-- PlanError           2  the recipe does not fit the network: named by layer
  |    +-- DataError           2  data files are missing or damaged: named by file
+ |    +-- TraceError          2  the calls of a network cannot be followed
  |    +-- ExportError          2  a network or a form of it holds no such integers: by layer
  +-- ArtifactError            1  an exported file is damaged, or newer than this qcli
  +-- MissingTool              1  a program or package that is needed to run an exported file
@@ -58,6 +59,10 @@ class PlanError(UsageError):
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(faults))
+
+
+class TraceError(UsageError):
+    """The calls of a network cannot be followed."""
 
 
 class ExportError(UsageError):

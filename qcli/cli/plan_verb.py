@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.load import load_catalog
 from qcli.cli.options import json_option, make_request, plugin_options, recipe_options
-from qcli.errors import PluginError
+from qcli.errors import PluginError, UsageError
 from qcli.recipe.setting import Setting, resolve_setting
 
 if TYPE_CHECKING:
@@ -24,13 +25,27 @@ if TYPE_CHECKING:
     type=click.Choice(["integer"]),
     help="Say whether the network can be exported as integers; exit with 2 where it cannot.",
 )
+@click.option(
+    "--graph",
+    type=Path,
+    metavar="FILE.svg",
+    help="Draw the network with the bits of what flows in it; the file must be new.",
+)
 @json_option
 @plugin_options
-def command(as_json: bool, target: str | None, plugins: tuple[str, ...], **options: Any) -> None:
+def command(
+    as_json: bool,
+    target: str | None,
+    graph: Path | None,
+    plugins: tuple[str, ...],
+    **options: Any,
+) -> None:
     """Print the layers of a network with their quantizers, and what they cost.
 
     Needs no data: without -d the network's own image size and number of classes are used.
     """
+    if graph:
+        _require_new(graph)
     catalog = load_catalog(plugins)
     setting = resolve_setting(make_request(options), catalog)
     plan = plan_without_weights(setting, catalog)
@@ -43,8 +58,41 @@ def command(as_json: bool, target: str | None, plugins: tuple[str, ...], **optio
         from qcli.reporting.plan_tree import print_plan
 
         print_plan(plan)
+    if graph:
+        _draw(setting, catalog, graph)
     if target:
         _require_integers(setting, catalog)
+
+
+def _require_new(path: Path) -> None:
+    """Refuse a file that cannot be written, or that would be overwritten, before any work."""
+    if path.suffix != ".svg":
+        raise UsageError(f'--graph: found "{path}", allowed: a file that ends in .svg')
+    if not path.parent.is_dir():
+        raise UsageError(f"--graph: the folder {path.parent} does not exist")
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"--graph: {path} exists; name a new file, or remove it")
+
+
+def _draw(setting: Setting, catalog: Catalog, path: Path) -> None:
+    """Trace the untrained network: what flows in it is no matter of its weights."""
+    from qcli.quantization.network_graph import trace_graph
+    from qcli.reporting.console import say
+    from qcli.reporting.graph_drawing import draw_graph
+    from qcli.training.assembly import assemble
+    from qcli.training.durable import write_atomically
+
+    model = assemble(setting, catalog, num_classes=None).model
+    text = draw_graph(trace_graph(model, setting.image_shape))
+
+    def write(beside: Path) -> None:
+        beside.write_text(text, "utf-8")
+
+    try:
+        write_atomically(path, write)
+    except OSError as error:
+        raise UsageError(f"--graph: {path} cannot be written: {error.strerror}") from None
+    say(f"graph: {path}")
 
 
 def _require_integers(setting: Setting, catalog: Catalog) -> None:

@@ -1,37 +1,20 @@
-"""Trace a quantized network into the calls of its modules, and refuse what hides from a trace."""
+"""Trace a quantized network for deployment, and refuse what hides from a trace."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
-from torch.nn.utils import parametrize
+from torch.fx.passes.shape_prop import TensorMetadata
 
 from qcli.deployment.lowering.builder import Fault
-from qcli.errors import ExportError
-from qcli.quantization import surgery
-from qcli.quantization.quantizer import Quantizer
+from qcli.errors import ExportError, TraceError
+from qcli.quantization import surgery, tracing
+from qcli.quantization.tracing import trace_calls
 
-# Two images: a call that mixes images then shows in the shape of its result.
-IMAGES = 2
-
-
-class _Tracer(fx.Tracer):
-    """Leaves are torch's own modules, what has a quantized weight or no parts, and quantizers.
-
-    Of a module with parts that carries a quantizer, a block, the hook is traced as a call.
-    """
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if isinstance(m, Quantizer) or parametrize.is_parametrized(m):
-            return True
-        parts = {name for name, _ in m.named_children()}
-        carries = parts & {surgery.INPUT, surgery.OUTPUT}
-        if carries and parts == carries:
-            return True
-        return super().is_leaf_module(m, module_qualified_name)
+# What exporters need of the trace comes from here alone.
+IMAGES = tracing.IMAGES
+place_of = tracing.place_of
 
 
 def trace_network(model: nn.Module, image_shape: tuple[int, ...]) -> fx.Graph:
@@ -42,34 +25,9 @@ def trace_network(model: nn.Module, image_shape: tuple[int, ...]) -> fx.Graph:
     """
     _refuse_hooks(model)
     try:
-        graph = _Tracer().trace(model)
-    except Exception as error:
-        # Tracing runs the network's own Python on proxies: anything may come out of it.
-        reason = " ".join(str(error).split())[:200]
-        raise ExportError([f"the network cannot be traced: {reason}"]) from None
-    inputs = [str(node.target) for node in graph.nodes if node.op == "placeholder"]
-    if len(inputs) != 1:
-        raise ExportError([f"the network takes {', '.join(inputs)}; allowed: one batch of images"])
-    with torch.no_grad():
-        _Shapes(fx.GraphModule(model, graph)).propagate(torch.zeros(IMAGES, *image_shape))
-    return graph
-
-
-class _Shapes(ShapeProp):
-    """Notes the shape of each result, and calls that read what was changed after it was made."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.versions: dict[fx.Node, int] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        """Run a call; torch counts the changes in place of a tensor and its views."""
-        read = {each: self.env[each] for each in n.all_input_nodes if each in self.versions}
-        n.meta["stale"] = any(value._version != self.versions[each] for each, value in read.items())
-        result = super().run_node(n)
-        if isinstance(result, torch.Tensor):
-            self.versions[n] = result._version
-        return result
+        return trace_calls(model, image_shape)
+    except TraceError as error:
+        raise ExportError([str(error)]) from error
 
 
 def _refuse_hooks(model: nn.Module) -> None:
@@ -84,13 +42,6 @@ def _refuse_hooks(model: nn.Module) -> None:
             )
     if faults:
         raise ExportError(faults)
-
-
-def place_of(node: fx.Node) -> str:
-    """Return where in the network a function is called, for people and for names of tensors."""
-    stack: Any = node.meta.get("nn_module_stack") or {}
-    inside = str(next(reversed(stack), ""))
-    return f"{inside}.{node.name}" if inside else node.name
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
