@@ -67,7 +67,8 @@ PRINTS = {
 }
 # The first tells errors where nothing else can be relied on; the second turns what plugins print
 # while they are imported away from stdout, which is for data.
-MAY_NAME_STREAMS = {"qcli.cli", "qcli.catalog.load"}
+# The third silences plugins while a shell asks for completions.
+MAY_NAME_STREAMS = {"qcli.cli", "qcli.catalog.load", "qcli.cli.shells"}
 
 
 def module_of(path):

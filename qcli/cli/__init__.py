@@ -32,6 +32,7 @@ VERBS = {
     "recipe": "recipe_verb",
     "schema": "schema_verb",
     "plugin": "plugin_verb",
+    "completion": "completion_verb",
 }
 
 
@@ -47,6 +48,10 @@ class LazyGroup(click.Group):
         if cmd_name not in VERBS:
             return None
         command: click.Command = importlib.import_module(f"qcli.cli.{VERBS[cmd_name]}").command
+        if ctx is not None and ctx.resilient_parsing:
+            from qcli.cli.completion import complete_values
+
+            complete_values(command, cmd_name)
         return command
 
     def resolve_command(
@@ -85,6 +90,11 @@ def main() -> NoReturn:
     # when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
+    if "_QCLI_COMPLETE" in os.environ:
+        from qcli.cli.shells import be_silent, register_shells
+
+        register_shells()
+        be_silent()
     sys.exit(run())
 
 
