@@ -32,7 +32,7 @@ LEVELS = {
     "qcli.testing": (3, {"torch", "jsonschema", "PIL", "numpy"}),
     # pytest finds it; nothing else imports it.
     "qcli.testing.test_plugins": (3, {"pytest"}),
-    "qcli.reporting": (3, {"rich", "matplotlib"}),
+    "qcli.reporting": (3, {"rich", "matplotlib", "jinja2", "markupsafe"}),
     "qcli.cli": (4, {"click", "torch"}),
     "qcli.__main__": (4, set()),
 }

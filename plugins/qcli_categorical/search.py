@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qcli import Progress, Quantizer, Schedule, TensorInfo, expand_value_space
-from qcli_categorical.choice import choose_values
+from qcli_categorical.choice import choose_values, expected_values
 from qcli_categorical.fitting import fit_scale
 from qcli_categorical.growth import check_growth, open_values
 from qcli_categorical.options import ANNEALING
@@ -182,6 +182,12 @@ class CategoricalSearch(Quantizer):
             return self.values
         scale = self.scale.detach()
         return self.values * (scale.flatten().unsqueeze(-1) if scale.dim() else scale)
+
+    def continuous(self, latent: Tensor) -> Tensor:
+        """Return the expected value at the temperature of the last step: [O, I, H, W]."""
+        scores = latent.float() if self.closed is None else latent.float() + self.closed
+        expected = expected_values(scores, self.values, self.temperature)
+        return expected if self.scale is None else expected * self.scale.detach()
 
     def codes(self, latent: Tensor) -> Tensor:
         """Return the index of the likeliest value, in the order of the value space."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from qcli import Progress, Quantizer, TensorInfo, keep_inside, signs, straight_through
 from qcli_uniform.gradient_rounding import quantize_gradient_of
-from qcli_uniform.tanh_weight import quantize_tanh, tanh_codes
+from qcli_uniform.tanh_weight import bound_tanh, quantize_tanh, tanh_codes
 
 FLOAT_BITS = 32
 
@@ -115,6 +115,12 @@ class DoReFa(Quantizer):
             return torch.stack([-self.magnitude, self.magnitude])
         codes = torch.arange(self.top + 1, device=device).float()
         return (2 * codes - self.top if self.is_weight else codes) * self.step
+
+    def continuous(self, latent: Tensor) -> Tensor:
+        """Return tanh(w) / M of a weight of 2 and more bits."""
+        if not self.is_weight or self.is_float or self.binary:
+            return latent
+        return bound_tanh(latent.float())
 
     def codes(self, latent: Tensor) -> Tensor:
         """Return 0..2^k - 1."""

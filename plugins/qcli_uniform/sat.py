@@ -128,6 +128,12 @@ class SAT(Quantizer):
             return clipped_codebook(self.clip, self.top)
         return self.levels.all_integers(self.factor.device) * self._step()
 
+    def continuous(self, latent: Tensor) -> Tensor:
+        """Return u * f of a weight."""
+        if not self.is_weight or not self.rounds:
+            return latent
+        return self.levels.clamped(bound_weight(latent.float())) * self.factor
+
     def codes(self, latent: Tensor) -> Tensor:
         """Return 0 for the lowest level, and so on."""
         x = latent.float()

@@ -27,6 +27,12 @@ def tanh_codes(weight: Tensor, top: int) -> Tensor:
     return torch.round((bounded / (2 * largest) + 0.5) * top)
 
 
+def bound_tanh(weight: Tensor) -> Tensor:
+    """Return tanh(w) / M of a float32 weight, in [-1, 1]."""
+    bounded, largest = _bounded(weight)
+    return bounded / largest
+
+
 def _bounded(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return tanh(w) and its largest magnitude."""
     bounded = torch.tanh(weight)

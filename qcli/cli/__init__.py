@@ -21,6 +21,7 @@ VERBS = {
     "reproduce": "reproduce_verb",
     "compare": "compare_verb",
     "diff": "diff_verb",
+    "report": "report_verb",
     "export": "export_verb",
     "verify": "verify_verb",
     "infer": "infer_verb",

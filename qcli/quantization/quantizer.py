@@ -149,6 +149,14 @@ class Quantizer(nn.Module):
         values = torch.gather(book, 1, rows.reshape(len(book), -1))
         return values.reshape(rows.shape).movedim(0, axis)
 
+    def continuous(self, latent: Tensor) -> Tensor:
+        """Return what is rounded, on the scale of the codebook: nothing but reports look at it.
+
+        A method whose latent has another scale than its levels, or another shape than what it
+        quantizes, returns what stands between: a tensor of the quantized shape.
+        """
+        return latent
+
     def grid(self) -> Grid | None:
         """Return the codebook as integers times a step; None: it lies on no grid."""
         return fit_grid(self.codebook().detach()) if self.quantizes else None

@@ -30,6 +30,7 @@ from qcli.testing.value_laws import (
     has_codes,
     keeps_shape_and_dtype,
     lies_on_grid,
+    shows_what_it_rounds,
     stays_in_codebook,
     sums_planes,
 )
@@ -45,6 +46,7 @@ LAWS: tuple[Law[Case], ...] = (
     evaluates_alike,
     has_codebook,
     stays_in_codebook,
+    shows_what_it_rounds,
     has_codes,
     decodes_exactly,
     lies_on_grid,

@@ -54,6 +54,20 @@ def has_codebook(case: Case) -> Iterator[str]:
         yield "a codebook with NaN or infinite values"
 
 
+def shows_what_it_rounds(case: Case) -> Iterator[str]:
+    """Reports can draw continuous(x): numbers of the quantized shape, the latent left alone."""
+    quantizer, latent = case.start()
+    before = latent.clone()
+    with torch.no_grad():
+        shown = quantizer.continuous(latent)
+    if shown.shape != case.tensor.shape:
+        yield f"continuous made {tuple(case.tensor.shape)} into {tuple(shown.shape)}"
+    if not shown.isfinite().all():
+        yield "continuous returned NaN or infinite values"
+    if not same_bits(latent, before):
+        yield "continuous changed the latent"
+
+
 def stays_in_codebook(case: Case) -> Iterator[str]:
     """Every value that eval mode emits is in codebook(), bit for bit."""
     quantizer, latent = case.start()

@@ -224,10 +224,12 @@ def _hold_out(train: Split, recipe: TrainingRecipe) -> tuple[Split, Split | None
             ]
         )
     order = torch.randperm(len(train), generator=keyed_generator(recipe.seed, "hold out"))
-    return _subset(train, order[held:].sort().values), _subset(train, order[:held].sort().values)
+    kept, apart = order[held:].sort().values, order[:held].sort().values
+    return select_images(train, kept), select_images(train, apart)
 
 
-def _subset(split: Split, indices: torch.Tensor) -> Split:
+def select_images(split: Split, indices: torch.Tensor) -> Split:
+    """Return some images of a split, in the order of their indices, int64 [N]."""
     if isinstance(split, ArraySplit):
         return ArraySplit(split.images[indices], split.labels[indices])
     if isinstance(split, PackedImages):

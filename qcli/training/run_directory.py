@@ -165,7 +165,8 @@ class RunDirectory:
             RunError: It is missing, damaged or not complete.
         """
         result = self.read("result.json")
-        if not all("top1" in (result.get(key) or {}) for key in ("best", "last")):
+        parts = [result.get(key) for key in ("best", "last")]
+        if not all(isinstance(part, dict) and "top1" in part for part in parts):
             raise RunError(f"{self.path / 'result.json'} is damaged: it has no accuracies")
         return result
 

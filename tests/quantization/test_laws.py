@@ -309,6 +309,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
         {"forward": lambda self, x: Steps.forward(self, x).lerp(x, 0.01)},
         "is in codebook(), bit for bit",
     ),
+    "shows a mean": ({"continuous": lambda self, x: x.mean()}, "Reports can draw continuous"),
     "long codes": ({"codes": lambda self, x: Steps.codes(self, x).long()}, "codes() is int32"),
     "signed codes": ({"codes": lambda self, x: Steps.codes(self, x) - 2}, "codes() is int32"),
     "codes downward": ({"codes": lambda self, x: 3 - Steps.codes(self, x)}, "decode(codes(x))"),

@@ -1,0 +1,65 @@
+"""Write a report into a folder: one page, and the figures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from qcli.errors import UsageError
+from qcli.reporting.report.picture import Picture
+from qcli.training.durable import write_atomically
+
+PAGE = "report.html"
+FIGURES = "figures"
+
+
+def require_folder(folder: Path) -> None:
+    """Refuse a folder that a report must not be written into.
+
+    Raises:
+        UsageError: It is a file, a link, or holds something other than an earlier report.
+    """
+    for path in (folder, folder / FIGURES):
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise UsageError(f"{path} is no folder of its own; choose another with -o")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / PAGE).is_file():
+        raise UsageError(
+            f"{folder} holds other files than a report, and nothing is mixed with them; choose a "
+            "new folder with -o"
+        )
+
+
+def write_figures(folder: Path, pictures: Sequence[Picture]) -> list[Path]:
+    """Write figures as SVG and PNG, in place of those of an earlier report."""
+    files = []
+    for picture in pictures:
+        for suffix, content in ((".svg", picture.svg.encode()), (".png", picture.png)):
+            files.append(folder / f"{picture.name}{suffix}")
+            _put(files[-1], content)
+    return files
+
+
+def write_report(folder: Path, page: str, figures: Sequence[tuple[str, Sequence[Picture]]]) -> Path:
+    """Write a page, last, and its figures.
+
+    Args:
+        folder: Where to; made where it is not there.
+        page: The HTML.
+        figures: Figures with the folder below `figures` that they go to; "": none.
+
+    Returns:
+        The page's path.
+    """
+    for name, pictures in figures:
+        place = folder / FIGURES / name
+        place.mkdir(parents=True, exist_ok=True)
+        write_figures(place, pictures)
+    write_atomically(folder / PAGE, lambda path: _put(path, page.encode()))
+    return folder / PAGE
+
+
+def _put(path: Path, content: bytes) -> None:
+    # A link that lies there is replaced, not followed.
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:
+        file.write(content)
