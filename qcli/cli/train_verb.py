@@ -61,6 +61,12 @@ def _thread_choice(
     "choice.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop before training.")
+@click.option(
+    "--smoke",
+    is_flag=True,
+    help="Try everything in a minute, without data: two steps on made-up images, evaluation, "
+    "export, verification.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print the plan and progress within epochs.")
 @click.option("--save", is_flag=True, help="Accepted for old scripts: runs are always saved.")
 @plugin_options
@@ -90,11 +96,22 @@ def command(**options: Any) -> None:
     for note in setting.notes if is_main_process() else ():
         say(note)
     verbose = options.pop("verbose")
+    if options["smoke"]:
+        _smoke(setting, options, catalog, request)
+        return
     if verbose or options["dry_run"]:
         _print_plan(setting, catalog)
     if not options["dry_run"]:
         report = TrainingReport(quiet=not is_main_process(), verbose=verbose)
         _run(setting, options, catalog, report, is_demo=is_demo)
+
+
+def _smoke(setting: Setting, options: dict[str, Any], catalog: Catalog, request: Request) -> None:
+    from qcli.cli.smoke import run_smoke
+
+    if options["dry_run"]:
+        raise UsageError("--dry-run trains nothing, --smoke trains two steps; leave one out")
+    run_smoke(setting, {**vars(request), **options}, catalog)
 
 
 def _require_training_recipe(request: Request) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -11,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qcli.catalog.catalog import Catalog
-from qcli.catalog.given_options import parse_options
 from qcli.catalog.load import load_catalog
 from qcli.cli.deployment_options import deployment_options
+from qcli.cli.forms import FormWriter, choose_forms
 from qcli.cli.options import json_option, plugin_options
 from qcli.cli.stopping import stopped_by_signals
-from qcli.errors import ExportError, MissingTool, TargetError, UsageError
+from qcli.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
-    from qcli.deployment.preparation import Prepared
     from qcli.deployment.verdict import Artifact, Verdict
 
 
@@ -68,8 +66,8 @@ def command(
     prepared = prepare_run(run, **{**options, "scaling": "exact"})
     directory = RunDirectory(run)
     with stopped_by_signals(), TemporaryDirectory() as folder:
-        chosen = [] if artifacts and not forms else list(_choose(catalog, forms))
-        writer = _Writer(prepared, catalog, options["scaling"], Path(folder), bool(forms))
+        chosen = [] if artifacts and not forms else list(choose_forms(catalog, forms))
+        writer = FormWriter(prepared, catalog, options["scaling"], Path(folder), bool(forms))
         written = [writer.write(name, settings) for name, settings in chosen]
         ready = [each for each in written if not _is_skipped(each)]
         verification = verify(
@@ -113,64 +111,3 @@ def _read_artifact(text: str, catalog: Catalog) -> Artifact:
     if not Path(path).exists():
         raise UsageError(f"--artifact {text}: {path} does not exist")
     return Artifact(entry, Path(path), path)
-
-
-def _choose(catalog: Catalog, forms: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield formats with their options: one with an option `form` is run in each."""
-    runnable = [
-        offer.entry.name
-        for offer in catalog.of_kind("exporters").values()
-        if getattr(offer.entry, "execute", None) is not None
-    ]
-    for name in dict.fromkeys(forms) or runnable:
-        entry = catalog.exporter(name)
-        if entry.execute is None:
-            raise UsageError(f"--format {name}: it is not run here; allowed: {', '.join(runnable)}")
-        defaults = parse_options(entry, ())
-        choices = entry.options.get("form", {}).get("enum")
-        forms_of_it = [{"form": choice} for choice in choices] if choices else [{}]
-        yield from ((name, {**defaults, **form}) for form in forms_of_it)
-
-
-class _Writer:
-    """Writes forms into a folder.
-
-    Args:
-        prepared: The run.
-        catalog: Where formats are found.
-        scaling: How they scale sums.
-        folder: Where to.
-        demanded: Whether the user named the formats: one that cannot hold the network fails.
-    """
-
-    def __init__(
-        self, prepared: Prepared, catalog: Catalog, scaling: str, folder: Path, demanded: bool
-    ) -> None:
-        from dataclasses import replace
-
-        from qcli.deployment.scaling import coarsen
-
-        graph = coarsen(prepared.deployment.integers, scaling)
-        self.deployment = replace(prepared.deployment, graph=graph)
-        self.catalog, self.scaling, self.folder = catalog, scaling, folder
-        self.refusals: tuple[type[Exception], ...] = (MissingTool, ExportError)
-        if demanded:
-            self.refusals = (MissingTool,)
-
-    def write(self, name: str, settings: dict[str, Any]) -> Verdict:
-        """Write one form; where it cannot be written, say why."""
-        from qcli.deployment.comparison import Agreement
-        from qcli.deployment.verdict import Artifact, Verdict
-        from qcli.deployment.writing import write_form
-
-        entry = self.catalog.exporter(name)
-        label = " ".join([name, *(str(value) for value in settings.values() if value)])
-        path = self.folder / f"{label.replace(' ', '-')}{entry.suffix}"
-        lossy = self.scaling != "exact"
-        told = f"{label}, {self.scaling} (lossy)" if lossy else label
-        artifact = Artifact(entry, path, told, lossy)
-        try:
-            write_form(entry, self.deployment, path, settings)
-        except self.refusals as error:
-            return Verdict(artifact, Agreement(), skipped=str(error).replace("\n", "; "))
-        return Verdict(artifact, Agreement())

@@ -89,11 +89,18 @@ def print_verification(verification: Verification) -> None:
 
 
 def _verdict_row(verdict: Verdict, graph: Graph) -> tuple[str, str, str, str]:
-    label, agreement = verdict.artifact.label, verdict.agreement
+    label, agreement, told = verdict.artifact.label, verdict.agreement, tell_verdict(verdict, graph)
     if verdict.skipped or verdict.damaged:
-        return (label, f"{verdict.status}: {verdict.skipped or verdict.damaged}", "", "")
-    told = "equal" if agreement.is_exact else _tell_divergence(agreement, graph)
+        return (label, told, "", "")
     return (label, told, percent(agreement.same_class), percent(agreement.top1))
+
+
+def tell_verdict(verdict: Verdict, graph: Graph) -> str:
+    """Return what came out for a form: equal, where it differs first, or why it was not run."""
+    if verdict.skipped or verdict.damaged:
+        return f"{verdict.status}: {verdict.skipped or verdict.damaged}"
+    agreement = verdict.agreement
+    return "equal" if agreement.is_exact else _tell_divergence(agreement, graph)
 
 
 def _tell_divergence(agreement: Agreement, graph: Graph) -> str:
