@@ -37,7 +37,7 @@ LIVE = RunOverview(
     beat=Beat(2, 5, 10, 4.0, NOW),
     best=ROW,
     rows=[ROW],
-    started=NOW - timedelta(minutes=3),
+    started=NOW - timedelta(hours=3, minutes=1),
     train_seconds=8.0,
 )
 DAMAGED = RunOverview(Path("runs/a\x1b[31m[b]"), "damaged", "run.json is damaged:\nbecause")
@@ -59,7 +59,7 @@ def test_the_table_tells_all(capsys):
     head, live, damaged = out.splitlines()
     assert head.split("  ")[0] == "run"
     assert all(name in head for name in COLUMNS)
-    for word in ("running", "1 of 4, 38 %", "75.00 % (1)", "25 s", "3 min ago", "lsq-w4a4"):
+    for word in ("running", "1 of 4, 38 %", "75.00 % (1)", "25 s", "3 h ago", "lsq-w4a4"):
         assert word in live
     assert r"runs/a\x1b[31m[b]" in damaged
     assert "\x1b" not in out + err
