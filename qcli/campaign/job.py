@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,11 +16,9 @@ from qcli.recipe.experiment import Row
 from qcli.recipe.quantization import QuantizationRecipe
 from qcli.recipe.setting import Setting, resolve_setting
 from qcli.recipe.training import TrainingRecipe
+from qcli.training.false_start import is_false_start
 from qcli.training.revival import read_setting
 from qcli.training.run_directory import RunDirectory
-
-# What a run writes before its first checkpoint.
-STUB = {"training.json", "quantization.json", "plan.json", "run.json", "log.txt"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Job:
     def command(self) -> list[str]:
         """Return the command that starts it, or that goes on with it."""
         program = [sys.executable, "-m", "qcli", "train"]
-        if (self.path / "run.json").exists():
+        if self.is_begun():
             return [*program, "--resume", str(self.path), *self.campaign.options]
         return [*program, *self.arguments(), *self.campaign.options, "-o", str(self.path)]
 
@@ -124,16 +121,9 @@ class Job:
         except Timeout:
             return True
 
-    def clear_stub(self) -> None:
-        """Remove what a process leaves that is killed before its first checkpoint is in place.
-
-        Nothing can go on from it, and no new run would take its folder.
-        """
-        if not self.path.is_dir() or any(self.path.glob("checkpoint*/position.json")):
-            return
-        left = {each.name for each in self.path.iterdir()}
-        if left and all(name in STUB or name.startswith(("checkpoint", ".")) for name in left):
-            shutil.rmtree(self.path)
+    def is_begun(self) -> bool:
+        """Say whether there is something to go on with: else it is started, perhaps again."""
+        return (self.path / "run.json").exists() and not is_false_start(self.path)
 
     def require_same(self, setting: Setting, catalog: Catalog) -> None:
         """Refuse a run directory that holds another run than this one.

@@ -107,8 +107,7 @@ class Runner:
         return not parents & unfinished
 
     def _submit(self, job: Job) -> None:
-        job.clear_stub()
-        resumed = (job.path / "run.json").exists()
+        resumed = job.is_begun()
         said = job.log.stat().st_size if job.log.exists() else 0
         trained = job.images_trained()
         task = self.executor.submit(job.command(), job.log)

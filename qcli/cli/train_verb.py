@@ -60,6 +60,12 @@ def _thread_choice(
     help="CPU threads; auto: 1 or torch's choice, as measured at the start; default: torch's "
     "choice.",
 )
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.01, 1440),
+    metavar="MINUTES",
+    help="How long processes wait for one another before they stop; default: 10.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop before training.")
 @click.option(
     "--smoke",
@@ -148,6 +154,7 @@ def _run(
         plugins=options["plugins"],
         argv=sys.argv,
         resume=options["resume"],
+        patience=options["patience"],
     )
     try:
         path, result = run_session(setting, session, catalog, report)
@@ -160,11 +167,12 @@ def _run(
 def _resume(options: dict[str, Any]) -> None:
     """Go on with a run: what defines it comes from the run, and only from there."""
     from qcli.reporting.console import TrainingReport
+    from qcli.training.false_start import require_begun
     from qcli.training.revival import read_setting
     from qcli.training.run_directory import RunDirectory
     from qcli.training.run_plugins import require_plugins
 
-    may = {"resume", "data_dir", "teacher", "cpu", "plugins", "verbose", "threads"}
+    may = {"resume", "data_dir", "teacher", "cpu", "plugins", "verbose", "threads", "patience"}
     given = [name for name, value in options.items() if name not in may and _is_given(value)]
     if given:
         parameters = click.get_current_context().command.params
@@ -173,11 +181,11 @@ def _resume(options: dict[str, Any]) -> None:
             f"--resume takes everything from the run; leave out {flag}, or start a new run"
         )
     path: Path = options["resume"]
+    require_begun(path)
     run = RunDirectory(path)
     record = run.record()
     run.require_recipes()
-    if (path / "result.json").exists():
-        raise UsageError(f"{path} is finished; evaluate it: qcli eval {path}")
+    run.require_unfinished()
     require_plugins(path, record, options["plugins"])
     if options["data_dir"] is None and record["data_root"]:
         options["data_dir"] = Path(record["data_root"])

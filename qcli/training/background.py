@@ -24,6 +24,11 @@ class BackgroundWriter:
         """Do a piece of work after all that came before, and return at once."""
         self._last = self._executor.submit(_do_after, self._last, work)
 
+    def check(self) -> None:
+        """Raise an error that was met since the last join; wait for nothing."""
+        if self._last is not None and self._last.done():
+            self.join()
+
     def join(self) -> None:
         """Wait until everything is done; raise the first error that was met since the last join."""
         last, self._last = self._last, None

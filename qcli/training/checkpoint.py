@@ -19,6 +19,7 @@ from qcli.quantization.ops import all_reduce_max
 from qcli.training.background import BackgroundWriter
 from qcli.training.durable import give_usual_mode, is_disk_error, sync_to_disk
 from qcli.training.position import Position
+from qcli.training.run_lock import gone
 from qcli.training.snapshot import OPTIMIZER, Snapshot, restore
 
 CURRENT = "checkpoint"
@@ -100,10 +101,18 @@ def _agreed(accelerator: Accelerator, run: Path) -> Iterator[None]:
         return
     if accelerator.is_main_process:
         shutil.rmtree(run / BESIDE, ignore_errors=True)
+    if not run.is_dir():
+        raise gone(run) from error
     raise RunError(
-        f"the checkpoint cannot be written to {run}: {error or 'another process failed'}; the "
-        f"previous one is kept; make room, then: qcli train --resume {run}"
+        f"the checkpoint cannot be written to {run}: {error or 'another process failed'}; "
+        f"{_advice(run)}"
     ) from error
+
+
+def _advice(run: Path) -> str:
+    if not has_checkpoint(run):
+        return "make room, then give the same command again"
+    return f"the previous one is kept; make room, then: qcli train --resume {run}"
 
 
 def _make_beside(run: Path, codes: Mapping[str, Tensor]) -> None:
@@ -141,10 +150,22 @@ def find_checkpoint(run: Path) -> Path:
     Raises:
         RunError: There is none.
     """
-    for name in (CURRENT, PREVIOUS):
-        if (run / name / POSITION).exists():
-            return run / name
-    raise RunError(f"{run} has no complete checkpoint: start a new run, perhaps with --init-from")
+    found = _complete(run)
+    if found is None:
+        raise RunError(
+            f"{run} has no complete checkpoint: start a new run, perhaps with --init-from"
+        )
+    return found
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Say whether a run has a complete checkpoint."""
+    return _complete(run) is not None
+
+
+def _complete(run: Path) -> Path | None:
+    places = (run / name for name in (CURRENT, PREVIOUS))
+    return next((place for place in places if (place / POSITION).exists()), None)
 
 
 def load_checkpoint(accelerator: Accelerator, run: Path) -> Position:

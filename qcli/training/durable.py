@@ -64,5 +64,8 @@ def sync_to_disk(path: Path) -> None:
 def is_disk_error(error: BaseException) -> bool:
     """Say whether an error of a writer comes from the disk: torch and safetensors wrap it."""
     text = str(error).lower()
-    wrapped = ("i/o error", "iostream", "filewriter", "os error", "writing to file", "file write")
+    wrapped = (
+        *("i/o error", "iostream", "filewriter", "os error", "writing to file", "file write"),
+        "parent directory",
+    )
     return isinstance(error, OSError) or any(sign in text for sign in wrapped)

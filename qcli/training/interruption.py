@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -14,11 +16,21 @@ from qcli.quantization.ops import all_reduce_max
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interruption:
-    """Remembers the first signal; a second one acts as if this class were not there."""
+# A terminal sends Ctrl-C to every process, and a launcher sends it on to those that it started.
+SECONDS_OF_ONE_STOP = 5.0
 
-    def __init__(self) -> None:
+
+class Interruption:
+    """Remembers the first signal; a second one acts as if this class were not there.
+
+    Args:
+        num_processes: Of the run. With several, signals that follow at once count as one.
+    """
+
+    def __init__(self, num_processes: int = 1) -> None:
         self.signal_number = 0
+        self.num_processes = num_processes
+        self._received_at = -math.inf
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -34,13 +46,21 @@ class Interruption:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        self._give_back()
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.signal_number = number
-        for each, handler in self._previous.items():
-            signal.signal(each, handler)
+        now = time.monotonic()
+        if not self.signal_number:
+            self.signal_number, self._received_at = number, now
+            if self.num_processes == 1:
+                self._give_back()
+        elif now - self._received_at > SECONDS_OF_ONE_STOP:
+            self._give_back()
+            signal.raise_signal(number)
+
+    def _give_back(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def agreed(self, device: torch.device, processes: int) -> int:
         """Return the signal that any process received, 0 for none; the same in every process."""

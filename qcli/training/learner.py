@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -136,9 +137,11 @@ def make_learner(
     model: nn.Module,
     recipe: TrainingRecipe,
     teacher: Teacher | None = None,
+    patience: timedelta | None = None,
 ) -> Learner:
     """Group the parameters, build the optimizer and prepare both for devices and processes.
 
+    `patience` is how long processes wait for one another; None: torch's choice.
     `compile: auto` counts as false: what it comes to, `settle` of tuning.py measures before.
     """
     optimizer = make_optimizer(
@@ -146,7 +149,7 @@ def make_learner(
     )
     # Dynamo would break the graph at each weight.
     holds = recipe.compile is not True and trains_others(model)
-    weights = StepWeights(model, accelerator.num_processes) if holds else None
+    weights = StepWeights(model, accelerator.num_processes, patience) if holds else None
     prepared, optimizer = accelerator.prepare(model, optimizer)
     network = accelerator.unwrap_model(prepared)
     latent_of = latents(network)

@@ -152,6 +152,7 @@ class Loop:
         self.report.step(position.step, metrics, done / max(position.seconds, 1e-9))
 
     def _save_if_due(self, position: Position, tally: Tally) -> None:
+        self.writer.check()
         several = self.accelerator.num_processes > 1
         if several and self._progress(position).step % STEPS_BETWEEN_AGREEMENTS:
             return
@@ -185,6 +186,8 @@ class Loop:
 
     def save(self, position: Position) -> None:
         """Save a checkpoint, beside the training; the writer tells where the disk refuses it."""
+        if self.run.lock:
+            self.run.lock.require_held()
         codes = self.watch.codes if self.watch else {}
         save_checkpoint(self.accelerator, self.run.path, position, codes, self.writer)
         self.saved_at = time.monotonic()

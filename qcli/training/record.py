@@ -40,6 +40,7 @@ class SessionOptions:
         plugins: Modules given with --plugin.
         argv: The command line.
         resume: The run directory to go on with; None: a new run.
+        patience: Minutes that processes wait for one another; None: the default.
     """
 
     data_root: Path | None = None
@@ -51,6 +52,7 @@ class SessionOptions:
     plugins: Sequence[str] = ()
     argv: Sequence[str] = ()
     resume: Path | None = None
+    patience: float | None = None
 
 
 @dataclass(frozen=True)

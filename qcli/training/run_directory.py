@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from qcli.errors import RunError, UsageError
 from qcli.training.durable import is_disk_error, open_to_append, write_atomically
+from qcli.training.false_start import clear_false_start
+from qcli.training.new_run import require_new
+from qcli.training.run_lock import RunLock
 
 SCHEMA_VERSION = 1
 # What run.json must tell for a run to be evaluated or gone on with.
@@ -23,37 +24,6 @@ RECORD_KEYS = (
     *("status", "num_classes", "data_root", "plugins", "threads", "cpu", "num_processes"),
     *("versions", "recipes_sha256"),
 )
-
-
-def default_run_path(architecture: str, dataset: str, recipe: str) -> Path:
-    """Return runs/<UTC stamp>-<architecture>-<dataset>-<recipe>, with a number where it exists.
-
-    Of a family's member that is a path, the folders are left out.
-    """
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    family, colon, member = architecture.partition(":")
-    network = f"{family}{colon}{member.rpartition('/')[2]}"
-    name = f"{stamp}-{network}-{dataset}-{recipe}".replace(":", "_").replace("/", "_")
-    path, number = Path("runs") / name, 2
-    while path.exists():
-        path, number = Path("runs") / f"{name}-{number}", number + 1
-    return path
-
-
-def require_new(path: Path) -> None:
-    """Refuse a run directory that is in use.
-
-    Raises:
-        UsageError: It exists and is not an empty folder, or cannot be one.
-    """
-    try:
-        if not (path.exists() or path.is_symlink()) or (path.is_dir() and not any(path.iterdir())):
-            return
-        is_run = (path / "run.json").exists()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be a run directory: {error.strerror}") from None
-    go_on = f", or go on with it: qcli train --resume {path}" if is_run else ""
-    raise UsageError(f"{path} exists and is never overwritten; choose another with -o{go_on}")
 
 
 @dataclass
@@ -66,7 +36,7 @@ class RunDirectory:
     """
 
     path: Path
-    lock: FileLock | None = None
+    lock: RunLock | None = None
 
     @classmethod
     def create(cls, path: Path) -> RunDirectory:
@@ -74,6 +44,7 @@ class RunDirectory:
 
         Raises:
             UsageError: It exists and is not empty, or cannot be made.
+            RunError: Another process writes it, or the disk refuses it.
         """
         require_new(path)
         try:
@@ -81,7 +52,17 @@ class RunDirectory:
         except OSError as error:
             raise UsageError(f"{path} cannot be made: {error.strerror}") from None
         run = cls(path)
-        run._acquire()
+        run.lock = RunLock.acquire(path)
+        try:
+            # Between the look and the lock another process can have made a whole run of it.
+            require_new(path)
+            clear_false_start(path)
+        except OSError as error:
+            run.release()
+            raise RunError(f"{path} cannot be written to: {error.strerror}") from None
+        except UsageError:
+            run.release()
+            raise
         return run
 
     @classmethod
@@ -90,22 +71,27 @@ class RunDirectory:
 
         Raises:
             RunError: It is no run, is damaged, or another process writes it.
+            UsageError: It is finished.
         """
         run = cls(path)
         run.record()
-        run._acquire()
+        run.lock = RunLock.acquire(path)
+        try:
+            # Another process can have finished it since anyone looked.
+            run.require_unfinished()
+        except UsageError:
+            run.release()
+            raise
         return run
 
-    def _acquire(self) -> None:
-        self.lock = FileLock(self.path / ".lock")
-        try:
-            self.lock.acquire(timeout=0)
-        except Timeout:
-            raise RunError(
-                f"{self.path} is in use by another process; wait for it or choose another with -o"
-            ) from None
-        except OSError as error:
-            raise RunError(f"{self.path} cannot be written to: {error.strerror}") from None
+    def require_unfinished(self) -> None:
+        """Refuse to go on with a run that has its result.
+
+        Raises:
+            UsageError: It has.
+        """
+        if (self.path / "result.json").exists():
+            raise UsageError(f"{self.path} is finished; evaluate it: qcli eval {self.path}")
 
     def release(self) -> None:
         """Let another process open the run."""
@@ -199,13 +185,18 @@ class RunDirectory:
         """Write a file atomically.
 
         Raises:
-            RunError: The disk refuses it; the file that stood there before still stands.
+            RunError: The disk refuses it, or the folder is gone; the file that stood there before
+                still stands.
         """
+        if self.lock:
+            self.lock.require_held()
         try:
             write_atomically(self.path / name, write)
         except Exception as error:
             if not is_disk_error(error):
                 raise
+            if self.lock:
+                self.lock.require_held()
             raise RunError(f"{self.path / name} cannot be written: {error}") from error
 
     def update(self, name: str, **fields: Any) -> None:

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import nn
 
 from qcli.catalog.catalog import Catalog
-from qcli.errors import QcliError, UsageError
+from qcli.errors import UsageError
 from qcli.quantization.calibration import calibrate
 from qcli.quantization.finding import Finding
 from qcli.quantization.health import Health
@@ -35,14 +35,15 @@ from qcli.training.freezing import freeze
 from qcli.training.interruption import Interruption
 from qcli.training.learner import make_learner
 from qcli.training.loop import Loop, Report
+from qcli.training.opening import choose_path, open_run
 from qcli.training.optimizer import find_spared
+from qcli.training.peers import lost_peers_told, patience
 from qcli.training.pixels import describe_pixels
 from qcli.training.position import Position
 from qcli.training.recalibration import share_buffers
 from qcli.training.record import RunFacts, RunRecord, SessionOptions
 from qcli.training.result import make_result
 from qcli.training.resumption import take_up
-from qcli.training.run_directory import RunDirectory, default_run_path, require_new
 from qcli.training.teacher import load_teacher, require_teacher
 from qcli.training.tuning import settle
 
@@ -73,10 +74,21 @@ def run_session(
     Raises:
         QcliError: What went wrong; everything written before stays.
     """
+    path = choose_path(setting, options)
+    with lost_peers_told(path, options.patience):
+        return _run(path, setting, options, catalog, report)
+
+
+def _run(
+    path: Path,
+    setting: Setting,
+    options: SessionOptions,
+    catalog: Catalog,
+    report: SessionReport,
+) -> tuple[Path, Mapping[str, Any]]:
     recipe = setting.training
     assert recipe is not None
     require_teacher(recipe, options.teacher)
-    path = _choose_path(setting, options)
     accelerator = open_accelerator(recipe, options)
     process = Process(accelerator.process_index, accelerator.num_processes, accelerator.device)
     set_seed(recipe.seed)
@@ -84,6 +96,8 @@ def run_session(
     data = make_data(splits, recipe, setting.image_shape, process)
     _tell_data(data, report)
     assembly = assemble(setting, catalog, splits.num_classes, options.init_from)
+    if options.patience is not None and process.count == 1:
+        report.note("--patience has no effect: there is one process")
     _tell_start(setting, assembly, options, report)
     model = assembly.model.to(accelerator.device)
     with _lone_images_told():
@@ -96,13 +110,15 @@ def run_session(
         recipe = settle(accelerator, model, recipe, data.training, options, report.note)
     # From here on processes may draw differently: what must be alike is keyed.
     set_seed(recipe.seed, device_specific=True)
-    learner = make_learner(accelerator, model, recipe, teacher)
-    run = _open_run(path, options, accelerator)
+    learner = make_learner(accelerator, model, recipe, teacher, patience(options.patience))
+    run = open_run(path, options, accelerator)
     pixels = describe_pixels(splits, recipe, setting.image_shape)
     facts = RunFacts(setting, options, assembly.plan, splits.num_classes, pixels, learner)
     record = RunRecord(run, accelerator.is_main_process)
+    told = lost_peers_told(run.path, options.patience)
+    interruption = Interruption(process.count)
     try:
-        with _lone_images_told(), Interruption() as interruption, BackgroundWriter() as writer:
+        with _lone_images_told(), told, interruption, BackgroundWriter() as writer:
             loop = Loop(learner, data, run, report, interruption, writer)
             result = _train(loop, facts, record, report)
     except BaseException as error:
@@ -209,7 +225,8 @@ def open_accelerator(recipe: TrainingRecipe, options: SessionOptions) -> Acceler
     # accelerate keeps its state for the life of the process; a run starts from a clean one.
     if not torch.distributed.is_initialized():
         AcceleratorState._reset_state(reset_partial_state=True)
-    state = PartialState(cpu=options.cpu)
+    # torch waits half an hour on CPUs.
+    state = PartialState(cpu=options.cpu, timeout=patience(options.patience))
     if recipe.precision == "float16" and state.device.type != "cuda":
         raise UsageError("precision float16 needs CUDA; use bfloat16 or float32")
     # A resumed run must pick the same algorithms: no timing race between them, none that adds in
@@ -232,33 +249,3 @@ def _silence_torch() -> None:
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
     # One input channel makes two layouts of a gradient equal; torch warns at each.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-
-
-def _open_run(path: Path, options: SessionOptions, accelerator: Accelerator) -> RunDirectory:
-    """Create or reopen the run directory in the main process; the others follow, or fail alike."""
-    run = RunDirectory(path)
-    message: list[Any] = [str(path), None]
-    if accelerator.is_main_process:
-        try:
-            run = RunDirectory.reopen(path) if options.resume else RunDirectory.create(path)
-        except QcliError as error:
-            if accelerator.num_processes == 1:
-                raise
-            message[1] = error
-    if accelerator.num_processes > 1:
-        broadcast_object_list(message)
-    if message[1]:
-        raise message[1]
-    return run if accelerator.is_main_process else RunDirectory(Path(message[0]))
-
-
-def _choose_path(setting: Setting, options: SessionOptions) -> Path:
-    """Return the run directory; raises UsageError where that of a new run is not new."""
-    if options.resume:
-        return options.resume
-    assert setting.dataset is not None
-    recipe = setting.quantization.name if setting.quantization else "float"
-    default = default_run_path(setting.architecture_name, setting.dataset.name, recipe)
-    path = options.work_dir or default
-    require_new(path)
-    return path

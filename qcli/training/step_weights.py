@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -41,9 +42,12 @@ class StepWeights:
         network: The bare network, before it is wrapped for several processes: these leave what
             serves quantized weights to this class.
         num_processes: That train it together.
+        patience: How long they wait for one another; None: torch's choice.
     """
 
-    def __init__(self, network: nn.Module, num_processes: int) -> None:
+    def __init__(
+        self, network: nn.Module, num_processes: int, patience: timedelta | None = None
+    ) -> None:
         self.latent_of = latents(network)
         self.num_processes = num_processes
         self.held: list[_Weight] = []
@@ -54,7 +58,7 @@ class StepWeights:
             quantizer.register_forward_hook(self._hold)
         if num_processes > 1:
             # An exchange of its own: those of the other parameters begin in an order of theirs.
-            self.group = processes.new_group()
+            self.group = processes.new_group(timeout=patience)
             self._keep_from_wrapper(network)
 
     def _keep_from_wrapper(self, network: nn.Module) -> None:

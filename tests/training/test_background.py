@@ -48,6 +48,25 @@ def test_nothing_follows_a_failure():
     assert done == []
 
 
+def test_a_failure_is_heard_of_without_waiting():
+    release = threading.Event()
+
+    def fail():
+        assert release.wait(LONG_SECONDS)
+        raise RunError("the disk is full")
+
+    with BackgroundWriter() as writer:
+        writer.submit(fail)
+        # It has not failed yet, and nobody waits for it.
+        writer.check()
+        release.set()
+        end = time.monotonic() + LONG_SECONDS
+        with pytest.raises(RunError, match="the disk is full"):
+            while time.monotonic() < end:
+                writer.check()
+        writer.check()
+
+
 def test_a_failure_nobody_waited_for_is_raised_at_the_end():
     def fail():
         raise RunError("the disk is full")

@@ -70,3 +70,18 @@ def test_handlers_are_put_back_after_a_fault(heard):
     assert handlers() == before
     os.kill(os.getpid(), signal.SIGTERM)
     assert heard == [signal.SIGTERM]
+
+
+def test_of_several_processes_a_signal_that_is_sent_on_counts_once(heard, monkeypatch):
+    """Ctrl-C reaches a process from the terminal, and again from its launcher."""
+    now = [100.0]
+    monkeypatch.setattr("qcli.training.interruption.time.monotonic", lambda: now[0])
+    with Interruption(2) as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+        now[0] += 1
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (interruption.signal_number, heard) == (signal.SIGINT, [])
+        now[0] += 10
+        os.kill(os.getpid(), signal.SIGINT)
+        assert heard == [signal.SIGINT]
