@@ -34,6 +34,7 @@ VERBS = {
     "schema": "schema_verb",
     "plugin": "plugin_verb",
     "completion": "completion_verb",
+    "cite": "cite_verb",
 }
 
 

@@ -127,6 +127,11 @@ def _runs(_: click.Context, incomplete: str) -> Items:
     ]
 
 
+def _things(ctx: click.Context, incomplete: str) -> Items:
+    """Complete what can be cited: names, runs and files of recipes."""
+    return _everything(ctx, incomplete) + _files(ctx, incomplete, ".json") + _runs(ctx, incomplete)
+
+
 def _files(_: click.Context, incomplete: str, *suffixes: str) -> Items:
     """Complete files with these endings, and folders."""
     return [
@@ -197,7 +202,7 @@ _BY_NAME: Mapping[str, Completer] = {
     **dict.fromkeys(("run", "runs", "resume", "init_from", "teacher"), _runs),
     **dict.fromkeys(("first", "second", "path"), _runs),
     **dict.fromkeys(("data_dir", "work_dir", "folders"), _FOLDER),
-    **dict.fromkeys(("output", "plot", "artifact", "artifacts", "images"), _FILE),
+    **dict.fromkeys(("output", "plot", "graph", "artifact", "artifacts", "images"), _FILE),
     **dict.fromkeys(("first_layer", "last_layer"), _words("float", "default", "8")),
     "wanted": _experiments,
     "method": _methods,
@@ -205,6 +210,7 @@ _BY_NAME: Mapping[str, Completer] = {
 }
 _BY_VERB: Mapping[tuple[str, str], Completer] = {
     ("show", "name"): _everything,
+    ("cite", "names"): _things,
     ("data check", "name"): _DATASETS,
     ("data pack", "name"): _DATASETS,
     ("recipe new", "kind"): _words("quantization", "training"),

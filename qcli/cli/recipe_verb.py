@@ -18,11 +18,11 @@ from qcli.authoring.recipe_start import (
 )
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.load import load_catalog
-from qcli.cli.check_verb import guess_kind
 from qcli.cli.options import debug_option, json_option, layer_choice, plugin_options
 from qcli.errors import UsageError
 from qcli.recipe.checking import spell_pointer
 from qcli.recipe.document import Document, read_json
+from qcli.recipe.kind import guess_kind
 from qcli.recipe.library import EXPERIMENT, KINDS, find_recipe, shipped_recipes
 from qcli.recipe.provenance import complete_recipe, list_sources
 from qcli.recipe.setting import Request, settle_recipes

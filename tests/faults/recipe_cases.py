@@ -15,11 +15,12 @@ from mutation import STRINGS, draw_value, mutate_bytes, mutate_tree, spell
 from torch import nn
 
 from qcli.catalog.load import load_catalog
-from qcli.cli.check_verb import _check, guess_kind
+from qcli.cli.check_verb import _check
 from qcli.errors import QcliError
 from qcli.quantization.planner import make_plan
 from qcli.quantization.surgery import quantize
 from qcli.recipe.checking import load_schema
+from qcli.recipe.kind import guess_kind
 from qcli.recipe.library import library_folder
 from qcli.recipe.schedule import Progress, Schedule
 from qcli.recipe.setting import Request, resolve_setting
