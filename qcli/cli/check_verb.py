@@ -44,6 +44,10 @@ def command(files: tuple[str, ...], kind: str | None, plugins: tuple[str, ...]) 
                 print_data(f"{file}: a valid {what}")
         findings.add(own)
     findings.raise_any()
+    if len(files) == 1:
+        from qcli.reporting.next_steps import after_check, say_next
+
+        say_next(after_check(files[0], found_kind))
 
 
 def _check(file: str, kind: str, catalog: Catalog) -> Findings:

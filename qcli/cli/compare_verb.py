@@ -82,6 +82,10 @@ def command(
         from qcli.reporting.comparison_plot import plot_comparison
 
         plot_comparison(contenders, plot)
+    if table_format != "json":
+        from qcli.reporting.next_steps import after_comparison, say_next
+
+        say_next(after_comparison(runs))
 
 
 def _require_plottable(plot: Path, *, dry_run: bool) -> None:

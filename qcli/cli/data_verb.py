@@ -136,6 +136,7 @@ def pack(
         raise UsageError("--quality has no effect with --raw; remove one of them")
     entry = load_catalog(plugins).dataset(name)
     options = _read_options(settings, entry)
+    from qcli.reporting.next_steps import after_packing, say_next
     from qcli.reporting.packing import PackingReport
     from qcli.training.data import build_splits
     from qcli.training.pack import Source
@@ -146,6 +147,7 @@ def pack(
     source = Source(name, options, root, size, None if raw else quality or QUALITY)
     with PackingReport(output) as report:
         report.end(pack_splits(splits, source, output, workers, report.progress))
+    say_next(after_packing(name, output))
 
 
 def _tell(file: Checksum) -> str:

@@ -44,4 +44,7 @@ def command(run: Path, as_json: bool, by_class: bool, **options: Any) -> None:
         told = evaluation_to_json(found, run, options["weights"], by_class=by_class)
         print_data(json.dumps(told, indent=2))
     else:
+        from qcli.reporting.next_steps import after_evaluation, say_next
+
         print_evaluation(found, run, options["weights"], by_class=by_class)
+        say_next(after_evaluation(run, by_class=by_class))

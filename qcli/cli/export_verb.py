@@ -49,6 +49,7 @@ def command(
     from qcli.deployment.writing import require_free, size_of, write_form
     from qcli.reporting.console import print_data
     from qcli.reporting.deployment import print_sizes, sizes_to_json
+    from qcli.reporting.next_steps import after_export, say_next
 
     chosen = parse_options(entry, settings)
     path = output or _default_path(run, entry)
@@ -61,6 +62,12 @@ def command(
         print_data(json.dumps({**sizes, "told": told}, indent=2))
         return
     print_sizes(prepared.deployment, path, size_of(path), told)
+    is_exact = options["scaling"] == "exact"
+    runs_here = entry.execute is not None
+    steps = after_export(
+        form, path, run, options["weights"], is_run_here=runs_here, is_exact=is_exact
+    )
+    say_next(steps)
 
 
 def _default_path(run: Path, entry: ExporterEntry) -> Path:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from qcli.recipe.library import shipped_recipes
 from qcli.recipe.setting import Request
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,6 +102,12 @@ def add_options(function: F, options: Sequence[Callable[[F], F]]) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def recipes_for(*wanted: str | None) -> list[str]:
+    """Return the shipped training recipes whose names hold some words, such as a network's."""
+    words = [each for each in wanted if each]
+    return [name for name in shipped_recipes("training") if all(each in name for each in words)]
 
 
 def is_main_process() -> bool:

@@ -10,9 +10,15 @@ import click
 
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.load import load_catalog
-from qcli.cli.options import json_option, make_request, plugin_options, recipe_options
+from qcli.cli.options import (
+    json_option,
+    make_request,
+    plugin_options,
+    recipe_options,
+    recipes_for,
+)
 from qcli.errors import PluginError, UsageError
-from qcli.recipe.setting import Setting, resolve_setting
+from qcli.recipe.setting import Request, Setting, resolve_setting
 
 if TYPE_CHECKING:
     from qcli.quantization.plan import Plan
@@ -47,7 +53,8 @@ def command(
     if graph:
         _require_new(graph)
     catalog = load_catalog(plugins)
-    setting = resolve_setting(make_request(options), catalog)
+    request = make_request(options)
+    setting = resolve_setting(request, catalog)
     plan = plan_without_weights(setting, catalog)
     if as_json:
         from qcli.quantization.plan_json import plan_to_json
@@ -62,6 +69,15 @@ def command(
         _draw(setting, catalog, graph)
     if target:
         _require_integers(setting, catalog)
+    if not as_json:
+        _say_next(request, setting, plugins)
+
+
+def _say_next(request: Request, setting: Setting, plugins: tuple[str, ...]) -> None:
+    from qcli.reporting.next_steps import after_plan, say_next
+
+    dataset = setting.dataset.name if setting.dataset else None
+    say_next(after_plan(request, plugins, recipes_for(request.architecture, dataset)))
 
 
 def _require_new(path: Path) -> None:

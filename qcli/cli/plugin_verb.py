@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
@@ -32,10 +31,10 @@ def new(kind: str, name: str, output: Path | None) -> None:
     names = make_names(name)
     require_free_names(names, kind, load_catalog())
     from qcli.reporting.console import print_data, say
+    from qcli.reporting.next_steps import after_plugin, say_next
 
     folder = output or Path(names.distribution)
     for path in write_package(kind, names, folder):
         print_data(str(path))
-    place = shlex.quote(str(folder))
-    say(f"next:\n  pip install -e {shlex.quote(f'{folder}[test]')}\n  pytest {place}")
-    say(f"  qcli show {name}\n{folder / 'README.md'} says what to change")
+    say(f"{folder / 'README.md'} says what to change")
+    say_next(after_plugin(name, folder))

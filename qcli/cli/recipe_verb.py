@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +65,7 @@ def new(
     qcli recipe new --from search-2b
     """
     from qcli.reporting.console import print_data, say
+    from qcli.reporting.next_steps import after_recipe, say_next
 
     catalog = load_catalog(plugins)
     if parent is None:
@@ -76,9 +76,9 @@ def new(
     path = output or Path(f"{recipe['name']}.json")
     write_start(recipe, kind, path, catalog, schema=schema)
     print_data(str(path))
-    say(_next(kind, path))
     if kind == "training" and parent is None and (alike := _alike(*names)):
         say(f"shipped recipes for these: {', '.join(alike)}; --from begins with one")
+    say_next(after_recipe(kind, path))
 
 
 def _start(
@@ -104,16 +104,6 @@ def _kind_of_copy(parent: str, kind: str | None, names: tuple[str, ...]) -> str:
             f"{parent} is a table of experiments, which name recipes; copy one of them"
         )
     return found
-
-
-def _next(kind: str, path: Path) -> str:
-    """Return what can be done with a new recipe."""
-    named = shlex.quote(str(path))
-    use = {
-        "quantization": f"qcli plan -a lenet5 -d digits --quant-json {named}",
-        "training": f"qcli train --train-json {named} --dry-run",
-    }
-    return f"next:\n  qcli check {named}\n  {use[kind]}"
 
 
 def _alike(architecture: str, dataset: str) -> list[str]:

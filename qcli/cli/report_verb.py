@@ -61,6 +61,7 @@ def command(
     lacks, or what its data set would show where it is not at hand, is left out and said.
     """
     from qcli.reporting.console import print_data, say
+    from qcli.reporting.next_steps import after_report, say_next
     from qcli.reporting.report.assembly import draw_runs, report_runs
     from qcli.reporting.report.page import label_runs
     from qcli.reporting.report.writing import require_folder
@@ -85,6 +86,8 @@ def command(
     for text in made.notes:
         say(text)
     print_data(json.dumps(made.to_json(), indent=2) if as_json else str(made.path))
+    if not (as_json or curves):
+        say_next(after_report(made.path))
 
 
 def _default(runs: tuple[Path, ...]) -> Path:

@@ -69,6 +69,10 @@ def command(wanted: tuple[str, ...], tolerance: float | None, **options: Any) ->
     outcomes = _judge(rows, campaign, tolerance)
     _print(outcomes, tolerance, options)
     _raise_shortfall(outcomes, failures)
+    if options["table_format"] != "json":
+        from qcli.reporting.next_steps import after_campaign, say_next
+
+        say_next(after_campaign(folder))
 
 
 def _read_tables(wanted: Sequence[str]) -> tuple[list[Table], list[str]]:

@@ -11,7 +11,13 @@ import click
 
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.load import load_catalog
-from qcli.cli.options import is_main_process, make_request, plugin_options, recipe_options
+from qcli.cli.options import (
+    is_main_process,
+    make_request,
+    plugin_options,
+    recipe_options,
+    recipes_for,
+)
 from qcli.errors import UsageError
 from qcli.recipe.setting import Request, Setting, resolve_setting
 
@@ -122,12 +128,7 @@ def _smoke(setting: Setting, options: dict[str, Any], catalog: Catalog, request:
 
 def _require_training_recipe(request: Request) -> None:
     if request.train_json is None:
-        from qcli.recipe.library import shipped_recipes
-
-        wanted = [each for each in (request.architecture, request.dataset) if each]
-        names = [
-            name for name in shipped_recipes("training") if all(each in name for each in wanted)
-        ]
+        names = recipes_for(request.architecture, request.dataset)
         hint = f"; shipped ones that may fit: {', '.join(names)}" if names else ""
         raise UsageError(f"how to train is missing: give --train-json RECIPE{hint}")
 
@@ -140,6 +141,8 @@ def _run(
     *,
     is_demo: bool = False,
 ) -> None:
+    from qcli.reporting.next_steps import DEMO as DEMO_STEPS
+    from qcli.reporting.next_steps import after_training, say_next
     from qcli.reporting.summary import print_result
     from qcli.training.record import SessionOptions
     from qcli.training.session import run_session
@@ -161,7 +164,10 @@ def _run(
     finally:
         report.close()
     if is_main_process():
-        print_result(path, result, is_demo=is_demo)
+        print_result(path, result)
+        recipe = setting.quantization.name if setting.quantization else None
+        steps = after_training(path, recipe, options["plugins"])
+        say_next([*steps, *(DEMO_STEPS if is_demo else ())])
 
 
 def _resume(options: dict[str, Any]) -> None:

@@ -58,6 +58,7 @@ def command(
     from qcli.deployment.verification import verify
     from qcli.reporting.console import print_data
     from qcli.reporting.deployment import print_verification
+    from qcli.reporting.next_steps import after_proof, say_next
     from qcli.training.run_directory import RunDirectory
 
     catalog = load_catalog(options["plugins"])
@@ -85,6 +86,8 @@ def command(
         print_verification(verification)
     if verification.failed:
         raise TargetError("\n".join(verification.faults))
+    if not as_json:
+        say_next(after_proof(run, options["weights"]))
 
 
 def _is_skipped(verdict: Verdict) -> bool:
