@@ -31,6 +31,8 @@ def complete_values(command: click.Command, verb: str) -> None:
     for parameter in command.params:
         name = parameter.name or ""
         completer = _BY_VERB.get((verb, name)) or _BY_NAME.get(name)
+        if completer is None and getattr(parameter.type, "func", None) is Path:
+            completer = _FILE
         if completer and not isinstance(parameter.type, click.Choice):
             parameter.shell_complete = partial(_complete, completer)  # type: ignore[method-assign]
     if isinstance(command, click.Group):
