@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A worker for each core, of one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
-.PHONY: demo test test-slow test-gpu clean
+.PHONY: demo test test-slow test-gpu docs clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -32,5 +32,11 @@ test-slow: dev
 test-gpu: dev
 	$(BIN)/pytest -m gpu
 
+# Any warning, such as a link that leads nowhere, is an error.
+docs: $(BIN)/python
+	$(BIN)/pip install --quiet --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open site/index.html"
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache

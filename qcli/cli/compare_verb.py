@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from qcli.cli.campaign_options import campaign_options, make_campaign, print_cost, run_campaign
 from qcli.cli.options import plugin_options
+from qcli.cli.plot_file import check_plot_file
 from qcli.errors import RunError, UsageError
 from qcli.recipe.experiment import Row
 from qcli.recipe.flags import read_override
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from qcli.campaign.job import Job
 
 FOLDER = Path("runs/compare")
-PLOTTED = (".png", ".svg", ".pdf")
 
 
 @click.command("compare")
@@ -92,12 +92,7 @@ def _require_plottable(plot: Path, *, dry_run: bool) -> None:
     """Refuse before hours of training what could not be plotted after them."""
     if dry_run:
         raise UsageError("--plot has nothing to plot with --dry-run; leave one out")
-    if plot.suffix not in PLOTTED:
-        raise UsageError(
-            f'--plot: found "{plot}", allowed: a file that ends in {" ".join(PLOTTED)}'
-        )
-    if not plot.parent.is_dir():
-        raise UsageError(f"--plot: the folder {plot.parent} does not exist")
+    check_plot_file(plot)
 
 
 def _refuse_grid_options(runs: tuple[Path, ...]) -> None:

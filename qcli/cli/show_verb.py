@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, QuantizerEntry
 from qcli.catalog.load import load_catalog
 from qcli.cli.list_verb import ENTRY_KINDS
 from qcli.cli.options import json_option, plugin_options
+from qcli.cli.plot_file import check_plot_file
 from qcli.errors import PluginError, suggest
 from qcli.recipe.document import read_document
 from qcli.recipe.experiment import Row, Table, load_tables, with_parents
@@ -25,13 +27,21 @@ from qcli.recipe.wording import allowed_values
 
 @click.command("show")
 @click.argument("name")
+@click.option(
+    "--plot",
+    type=Path,
+    metavar="FILE",
+    help="Draw a quantizer's curve, levels, boundaries and gradient: .png, .svg.",
+)
 @json_option
 @plugin_options
-def command(name: str, as_json: bool, plugins: tuple[str, ...]) -> None:
+def command(name: str, plot: Path | None, as_json: bool, plugins: tuple[str, ...]) -> None:
     """Show everything known of a quantizer, an architecture, a data set, a recipe, a row."""
     from qcli.reporting.console import print_data
 
     catalog = load_catalog(plugins)
+    if plot:
+        _plot(catalog.quantizer(name), plot)
     found = _find(name, catalog)
     if as_json:
         print_data(json.dumps({"schema_version": 1, **found}, indent=2))
@@ -41,6 +51,15 @@ def command(name: str, as_json: bool, plugins: tuple[str, ...]) -> None:
         _print_experiment(found["experiment"])
     else:
         _print(found)
+
+
+def _plot(entry: QuantizerEntry, path: Path) -> None:
+    """Draw a quantizer; only this imports torch."""
+    check_plot_file(path)
+    from qcli.quantization.portrait import portray
+    from qcli.reporting.transfer_plot import plot_transfers
+
+    plot_transfers(portray(entry), path)
 
 
 def _find(name: str, catalog: Catalog) -> dict[str, Any]:
