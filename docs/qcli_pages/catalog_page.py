@@ -41,8 +41,8 @@ def make_architectures(offers: Mapping[str, Offer]) -> str:
     header = ("name", "parameters", "counted for", "what it is")
     words = (
         "# Networks\n\nWhat `-a` takes. The parameters are those of the network with its default "
-        "options, for the classes and the image (channels, height, width) that stand beside them. A "
-        "name that ends with a colon is a family: `-a torchvision:resnet50`.\n"
+        "options, for the classes and the image (channels, height, width) beside them. A name "
+        "that ends with a colon is a family: `-a torchvision:resnet50`.\n"
     )
     return "\n".join([words, markdown.table(header, rows), *_details(entries)])
 

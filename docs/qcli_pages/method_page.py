@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from qcli.catalog.catalog import Offer, resolve_build
@@ -48,20 +48,25 @@ def _equations(entry: QuantizerEntry) -> Iterable[str]:
     yield "As the source file states them; `rne` rounds to the nearest, ties to even.\n"
     for name, body in parts.items():
         yield f"**{name}**\n"
-        yield markdown.block(body, "text")
+        is_prose = name in ("Source", "Differs")
+        words = " ".join(body.split())
+        yield markdown.text(words) + "\n" if is_prose else markdown.block(body, "text")
 
 
-def _curves(curves: Iterable[Transfer]) -> Iterable[str]:
+def _curves(curves: Sequence[Transfer]) -> Iterable[str]:
     yield "## Curves\n"
     yield (
         "The quantizer itself, run over numbers: what evaluation makes of them, the levels "
         "(triangles), the boundaries between codes (dotted), and below the gradient that training "
         "lets through. Weights are normal, of standard deviation 0.5; activations are what a ReLU "
         "leaves of normal numbers where there is no negative level. Where training computes "
-        "something else than evaluation, it is drawn at four moments of a run of 200 epochs.\n"
+        "something else than evaluation, it is drawn at some moments of a run of 200 epochs.\n"
     )
-    figures = [_figure(curve) for curve in curves]
-    yield f'<div class="curves" data-search-exclude>{"".join(figures)}</div>\n'
+    for noun, is_weight in (("Weights", True), ("Activations", False)):
+        figures = [_figure(each) for each in curves if (each.slot == "weight") == is_weight]
+        if figures:
+            yield f"### {noun}\n"
+            yield f'<div class="curves" data-search-exclude>{"".join(figures)}</div>\n'
 
 
 def _figure(curve: Transfer) -> str:
@@ -121,8 +126,9 @@ def make_index(offers: Mapping[str, Offer]) -> str:
     words = (
         "# Methods\n\nEach quantizer is one file that reads like the paper's section. These "
         "pages are made from it: its equations, its curves as it computes them, its options, "
-        "recipes and published rows. A plugin's quantizer "
-        "gets such a page where the site is built with the plugin installed, and `qcli show NAME --plot FILE.svg` draws its curves anywhere.\n"
+        "recipes and published rows. A plugin's quantizer gets such a page where the site is "
+        "built with the plugin installed, and `qcli show NAME --plot FILE.svg` draws its curves "
+        "anywhere.\n"
     )
     return f"{words}\n{markdown.table(('quantizer', 'quantizes', 'what it is'), rows)}"
 

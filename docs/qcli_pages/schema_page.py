@@ -87,7 +87,7 @@ def _variants(owner: str, schema: Schema, root: Schema) -> Iterator[Section]:
             about = part["then"]["properties"].get(key, {})
             about = about.get("description", "") if isinstance(about, Mapping) else ""
             fields = list(fields_of({"properties": own, "required": required}, root))
-            title = f"{owner + ': ' if owner else ''}{key} {' or '.join(names)}"
+            title = f"{owner or key} {' or '.join(names)}"
             yield Section(title, anchor, about, fields)
 
 

@@ -41,8 +41,9 @@ def fields_of(schema: Schema, root: Schema, prefix: str = "") -> Iterator[Field]
         field = resolve_reference(raw, root) if isinstance(raw, Mapping) else {}
         path, reference = f"{prefix}{name}", shared_reference(raw)
         yield Field(path, field, reference, name in schema.get("required", ()))
+        # A shared schema has its own page; what is said beside the reference belongs here.
+        yield from fields_of(raw if reference else field, root, f"{path}.")
         if not reference:
-            yield from fields_of(field, root, f"{path}.")
             items = resolve_reference(field.get("items", {}), root)
             yield from fields_of(items, root, f"{path}[].")
 
@@ -69,7 +70,9 @@ def fields_table(fields: list[Field], prefix: str = "") -> str:
         ]
         for field in fields
     ]
-    return markdown.table(("field", "type, allowed", "default", "what it says"), rows)
+    return markdown.table(
+        ("field", "type, allowed", "default", "what it says"), rows, "fields schema"
+    )
 
 
 def options_table(options: Mapping[str, Schema], prefix: str) -> str:
@@ -92,6 +95,8 @@ def _allowed(field: Field) -> str:
         name = field.reference.replace("_", " ")
         number = "a number or " if field.reference == "schedule" else ""
         return f"{number}[a {name}](/reference/{page})"
+    if {"minimum", "exclusiveMinimum"} & field.schema.keys() and "type" not in field.schema:
+        return markdown.text(allowed_values({"type": "number", **field.schema}))
     if not {"type", "enum", "const"} & field.schema.keys():
         return "a name of those below" if "anyOf" in field.schema else "any"
     words = markdown.text(allowed_values(field.schema))

@@ -18,7 +18,7 @@ NUM_POINTS = 501
 STANDARD_DEVIATION = 0.5
 EPOCHS = 200
 # Where in training curves are taken: schedules have fallen, a last phase has begun.
-FRACTIONS = (0.0, 0.05, 0.25, 0.95)
+FRACTIONS = (0.0, 0.02, 0.2, 0.5, 0.95)
 MARGIN = 0.25
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 INK = "#010203"
 # Both are told apart from white and from black paper.
 VALUES, LEVELS = "#d55e00", "#0e9e73"
-TRAINING = ("#56b4e9", "#3a8fd0", "#2a6fb5", "#a070d0")
+TRAINING = ("#56b4e9", "#3a9ad9", "#2f7cc4", "#7a74cf", "#b06ad0")
 COLUMNS = 3
 STYLE = {
     "svg.fonttype": "none",
@@ -115,7 +115,7 @@ def _mark(axes: Any, transfer: Transfer) -> None:
     axes.set_xlim(x[0], x[-1])
     axes.plot([x[-1]] * len(inside), inside, "<", color=LEVELS, clip_on=False, label="levels")
     for boundary in transfer.boundaries.numpy():
-        axes.axvline(boundary, color=INK, linewidth=0.5, linestyle=":", alpha=0.6)
+        axes.axvline(boundary, color=INK, linewidth=0.5, linestyle=":", alpha=0.8)
 
 
 def _moment(curve: Curve) -> str:
