@@ -20,7 +20,8 @@ def count_parameters(entry: ArchitectureEntry) -> int | None:
         return None
     with torch.device("meta"):
         network = build_entry(entry, entry.default_num_classes, entry.default_image_shape)
-    return sum(math.prod(each.shape) for each in network.parameters() if each.requires_grad)
+    count: int = sum(math.prod(each.shape) for each in network.parameters() if each.requires_grad)
+    return count
 
 
 def make_architectures(offers: Mapping[str, Offer]) -> str:

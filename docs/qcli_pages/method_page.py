@@ -118,10 +118,11 @@ def make_index(offers: Mapping[str, Offer]) -> str:
     rows = [
         [
             f"[{name}]({name}.md)",
-            ", ".join(sorted(offer.entry.quantizes)) if _is_quantizer(offer) else "",
+            ", ".join(sorted(offer.entry.quantizes)),
             markdown.text(offer.entry.summary),
         ]
         for name, offer in offers.items()
+        if isinstance(offer.entry, QuantizerEntry)
     ]
     words = (
         "# Methods\n\nEach quantizer is one file that reads like the paper's section. These "
@@ -131,7 +132,3 @@ def make_index(offers: Mapping[str, Offer]) -> str:
         "anywhere.\n"
     )
     return f"{words}\n{markdown.table(('quantizer', 'quantizes', 'what it is'), rows)}"
-
-
-def _is_quantizer(offer: Offer) -> bool:
-    return isinstance(offer.entry, QuantizerEntry)

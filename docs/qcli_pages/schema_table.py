@@ -79,7 +79,7 @@ def options_table(options: Mapping[str, Schema], prefix: str) -> str:
     """Return the table of an entry's options."""
     if not options:
         return "It has none.\n"
-    root = {"$defs": {name: {} for name in SHARED}}
+    root: Schema = {"$defs": {name: {} for name in SHARED}}
     fields = [
         Field(name, resolve_reference(schema, root), shared_reference(schema), False)
         for name, schema in options.items()

@@ -106,7 +106,8 @@ def _measure(
 
 def _quantiles() -> Tensor:
     chances = (torch.arange(NUM_POINTS, dtype=torch.float64) + 0.5) / NUM_POINTS
-    return (torch.special.ndtri(chances) * STANDARD_DEVIATION).float()
+    normal: Tensor = torch.special.ndtri(chances) * STANDARD_DEVIATION
+    return normal.float()
 
 
 def _observed(quantizer: Quantizer, normal: Tensor) -> Tensor:

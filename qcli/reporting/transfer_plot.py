@@ -19,7 +19,7 @@ INK = "#010203"
 VALUES, LEVELS = "#d55e00", "#0e9e73"
 TRAINING = ("#56b4e9", "#3a9ad9", "#2f7cc4", "#7a74cf", "#b06ad0")
 COLUMNS = 3
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "qcli",
     "font.family": "sans-serif",
