@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qcli.authoring.editor_schema import compose_schema
 from qcli.catalog.catalog import Catalog
-from qcli.cli.schema_verb import compose_schema
 from qcli.recipe.checking import SHARED, load_schema
 from qcli.recipe.library import EXPERIMENT, KINDS
 from qcli.recipe.reference import Schema, resolve_reference

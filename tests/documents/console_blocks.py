@@ -43,7 +43,7 @@ def steps_of(text):
 
 
 def run_in(folder, command):
-    """Run a command as a reader would type it; return what it prints, errors last."""
+    """Run a command as a reader would type it; return what it prints."""
     scripts = Path(sys.executable).parent
     done = subprocess.run(
         ["bash", "-c", command],
@@ -53,13 +53,15 @@ def run_in(folder, command):
             "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
             "COLUMNS": "200",
             "NO_COLOR": "1",
+            "PYTHONUNBUFFERED": "1",
         },
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
-    return f"{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{command}: {done.stdout}"
+    return done.stdout
 
 
 def missing_lines(shown, printed):
