@@ -13,7 +13,7 @@ from qcli.cli.shells import VARIABLE, register_shells
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 @debug_option
 def command(shell: str) -> None:
-    r"""Print the script that lets a shell complete verbs, options, and names of everything.
+    """Print the script that lets a shell complete verbs, options, and names of everything.
 
     \b
     bash: qcli completion bash > ~/.local/share/bash-completion/completions/qcli
@@ -22,7 +22,7 @@ def command(shell: str) -> None:
 
     Then begin a new shell. bash needs the package bash-completion for that; without it, add
     `source <(qcli completion bash)` to ~/.bashrc.
-    """
+    """  # noqa: D301
     from qcli.cli import cli
     from qcli.reporting.console import print_data
 

@@ -57,13 +57,13 @@ def new(
     schema: bool,
     plugins: tuple[str, ...],
 ) -> None:
-    r"""Write a filled-in start of a recipe: of a quantizer, of a network and a data set, or a copy.
+    """Write a filled-in start of a recipe: of a quantizer, of a network and a data set, or a copy.
 
     \b
     qcli recipe new quantization lsq -o mine.json
     qcli recipe new training resnet20 cifar10
     qcli recipe new --from search-2b
-    """
+    """  # noqa: D301
     from qcli.reporting.console import print_data, say
     from qcli.reporting.next_steps import after_recipe, say_next
 

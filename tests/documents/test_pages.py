@@ -71,6 +71,9 @@ def test_every_verb_has_its_section_with_every_option(verb, pages):
     told = CliRunner().invoke(cli, [verb, "--help"]).output
     flags = set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", told, re.MULTILINE)) - {"--help"}
     assert [flag for flag in flags if flag not in section] == []
+    # What keeps the lines of an example apart is itself not shown.
+    assert "\\b" not in section
+    assert "\b" not in section
 
 
 def property_names(schema):
