@@ -97,6 +97,8 @@ class Kills:
             after = self.random.uniform(0, self.seconds)
             first = self._killed_after(after, *self.command, "-o", "run")
             if first.code not in KILLED:
+                # It was faster this time.
+                shutil.rmtree(self.run, ignore_errors=True)
                 continue
             case += 1
             again = []
