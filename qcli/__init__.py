@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from qcli.catalog.entries import ArchitectureEntry as ArchitectureEntry
     from qcli.catalog.entries import DatasetEntry as DatasetEntry
     from qcli.catalog.entries import ExporterEntry as ExporterEntry
+    from qcli.catalog.entries import HealthCheckEntry as HealthCheckEntry
+    from qcli.catalog.entries import HealthFinding as HealthFinding
+    from qcli.catalog.entries import HealthRequest as HealthRequest
     from qcli.catalog.entries import Member as Member
     from qcli.catalog.entries import QuantizerEntry as QuantizerEntry
     from qcli.catalog.hookspecs import hookimpl as hookimpl
@@ -64,6 +67,9 @@ _HOME = {
         "ArchitectureEntry",
         "DatasetEntry",
         "ExporterEntry",
+        "HealthCheckEntry",
+        "HealthFinding",
+        "HealthRequest",
         "Member",
         "QuantizerEntry",
     ),

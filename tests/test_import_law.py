@@ -29,6 +29,7 @@ LEVELS = {
     "qcli.deployment": (3, {"torch", "numpy", "safetensors", "PIL"}),
     "qcli.campaign": (3, {"torch", "accelerate", "filelock", "submitit"}),
     "qcli.benchmark": (3, {"torch", "torchvision", "safetensors", "PIL", "brevitas"}),
+    "qcli.doctor": (3, {"torch", "torchvision", "yaml"}),
     "qcli.testing": (3, {"torch", "jsonschema", "PIL", "numpy"}),
     # pytest finds it; nothing else imports it.
     "qcli.testing.test_plugins": (3, {"pytest"}),

@@ -61,6 +61,7 @@ def test_document_shows_every_kind_of_file() -> None:
         "qcli_mlp.py",
         "qcli_halves.py",
         "qcli_sizes.py",
+        "qcli_scratch.py",
         "test_ternary.py",
         "qcli_clip.py",
         "test_clip.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qcli import DatasetEntry, hookimpl
+from qcli import DatasetEntry, HealthCheckEntry, hookimpl
 from qcli_datasets import published
 
 Options = dict[str, dict[str, Any]]
@@ -176,3 +176,10 @@ def qcli_register_datasets() -> list[DatasetEntry]:
             options=_SYNTHETIC,
         ),
     ]
+
+
+@hookimpl
+def qcli_register_health_checks() -> list[HealthCheckEntry]:
+    """Offer to look for data sets."""
+    summary = "Data sets where -p says, with counts; checksums with --full."
+    return [HealthCheckEntry("data", summary, "qcli_datasets.health:check_data")]

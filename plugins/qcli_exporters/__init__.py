@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qcli import ExporterEntry, hookimpl
+from qcli import ExporterEntry, HealthCheckEntry, hookimpl
 
 
 def _packed() -> ExporterEntry:
@@ -103,3 +103,14 @@ def _c99() -> ExporterEntry:
 def qcli_register_exporters() -> Iterable[ExporterEntry]:
     """Offer the bundled forms."""
     return [_packed(), _weights(), _onnx_integer(), _onnx_qdq(), _qonnx(), _c99()]
+
+
+@hookimpl
+def qcli_register_health_checks() -> Iterable[HealthCheckEntry]:
+    """Offer to try what the forms are written and run with."""
+    runtime = "Whether onnxruntime runs what is exported."
+    compiler = "Whether a C compiler compiles what is exported."
+    return [
+        HealthCheckEntry("onnx", runtime, "qcli_exporters.health:check_onnx"),
+        HealthCheckEntry("c-compiler", compiler, "qcli_exporters.health:check_compiler"),
+    ]

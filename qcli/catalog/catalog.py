@@ -13,6 +13,7 @@ from qcli.catalog.entries import (
     Build,
     DatasetEntry,
     ExporterEntry,
+    HealthCheckEntry,
     QuantizerEntry,
 )
 from qcli.errors import PluginError, suggest
@@ -46,6 +47,16 @@ class Offer:
 
 
 @dataclass(frozen=True)
+class HealthCheckOffer:
+    """A health check and the plugin that offers it."""
+
+    entry: HealthCheckEntry
+    distribution: str
+    version: str
+    plugin: str
+
+
+@dataclass(frozen=True)
 class PluginRecord:
     """A plugin that was found; `problem` says why it is not used, None where it is."""
 
@@ -62,10 +73,12 @@ class Catalog:
     Args:
         offers: Every entry, in the order of distributions and entry points.
         plugins: Every plugin found, with what is wrong with it.
+        health_checks: What `qcli doctor` asks plugins; no recipe names these.
     """
 
     offers: tuple[Offer, ...]
     plugins: tuple[PluginRecord, ...]
+    health_checks: tuple[HealthCheckOffer, ...] = ()
 
     def of_kind(self, kind: str) -> dict[str, Offer]:
         """Return the usable offers of a kind of `KINDS`, by name."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 Shape = tuple[int, int, int]
 Build = str | Callable[..., Any]
 
 SLOTS = ("weight", "input", "output")
+
+Severity = Literal["ok", "note", "warning", "error"]
 
 
 @dataclass(frozen=True)
@@ -145,3 +148,49 @@ class ExporterEntry:
     execute: Build | None = None
     read: Build | None = None
     needs_integers: bool = True
+
+
+@dataclass(frozen=True)
+class HealthRequest:
+    """What a health check is told.
+
+    Args:
+        data_root: The path given with `-p`, or None.
+        full: Whether to take the time to read everything, such as all files of a data set.
+    """
+
+    data_root: Path | None = None
+    full: bool = False
+
+
+@dataclass(frozen=True)
+class HealthFinding:
+    """One thing that a health check found.
+
+    Args:
+        severity: "ok"; "note": good to know; "warning": something will not work or be slow;
+            "error": qcli does not work.
+        text: What was found.
+        remedy: The command to type that mends it; "" where there is nothing to mend.
+    """
+
+    severity: Severity
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class HealthCheckEntry:
+    """A check that `qcli doctor` makes.
+
+    Args:
+        name: `onnx`.
+        summary: One sentence: what is looked at.
+        check: Import string "package.module:function" or a callable. It is called as
+            `check(request)` with a `qcli.HealthRequest`, in a process of its own, and returns
+            `qcli.HealthFinding`s. One that breaks or hangs is told as a finding.
+    """
+
+    name: str
+    summary: str
+    check: Build

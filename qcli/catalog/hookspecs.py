@@ -6,7 +6,13 @@ from collections.abc import Iterable
 
 import pluggy
 
-from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, ExporterEntry, QuantizerEntry
+from qcli.catalog.entries import (
+    ArchitectureEntry,
+    DatasetEntry,
+    ExporterEntry,
+    HealthCheckEntry,
+    QuantizerEntry,
+)
 
 PROJECT = "qcli"
 
@@ -115,4 +121,26 @@ def qcli_register_exporters() -> Iterable[ExporterEntry]:  # type: ignore[empty-
             return [qcli.ExporterEntry(
                 name="sizes", summary="The shape of every tensor.", source="this docstring",
                 suffix=".json", build=write_sizes)]
+    """
+
+
+@hookspec
+def qcli_register_health_checks() -> Iterable[HealthCheckEntry]:  # type: ignore[empty-body]
+    """Offer checks to `qcli doctor`.
+
+    A complete plugin:
+
+        import shutil
+        import qcli
+
+        def check_git(request):
+            if shutil.which("git"):
+                return [qcli.HealthFinding("ok", "git is there: runs tell their commit")]
+            return [qcli.HealthFinding(
+                "note", "no git: runs do not tell their commit", "apt install git")]
+
+        @qcli.hookimpl
+        def qcli_register_health_checks():
+            return [qcli.HealthCheckEntry(
+                name="git", summary="Whether runs can tell their commit.", check=check_git)]
     """

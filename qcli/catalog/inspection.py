@@ -14,6 +14,7 @@ from qcli.catalog.entries import (
     ArchitectureEntry,
     DatasetEntry,
     ExporterEntry,
+    HealthCheckEntry,
     QuantizerEntry,
 )
 
@@ -39,6 +40,9 @@ def check_entry(entry: Any, kind: type, hook: str) -> None:
         raise TypeError(f"{hook} returned {type(entry).__name__}, allowed: {kind.__name__}")
     record: Any = entry
     _check_name(record, kind, hook)
+    if isinstance(record, HealthCheckEntry):
+        _check_health_check(record)
+        return
     for field in ("summary", "source"):
         if not isinstance(getattr(record, field), str):
             raise ValueError(f"{record.name}: {field} is no string")
@@ -52,6 +56,13 @@ def check_entry(entry: Any, kind: type, hook: str) -> None:
         _check_shape(record)
     if isinstance(record, DatasetEntry):
         _check_checksums(record)
+
+
+def _check_health_check(record: HealthCheckEntry) -> None:
+    if not isinstance(record.summary, str):
+        raise ValueError(f"{record.name}: summary is no string")
+    if not (callable(record.check) or (isinstance(record.check, str) and ":" in record.check)):
+        raise ValueError(f'{record.name}: check is neither "module:name" nor callable')
 
 
 def _check_builds(record: Any) -> None:

@@ -19,8 +19,14 @@ from typing import Any
 import pluggy
 
 from qcli.catalog import hookspecs
-from qcli.catalog.catalog import Catalog, Offer, PluginRecord
-from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, ExporterEntry, QuantizerEntry
+from qcli.catalog.catalog import Catalog, HealthCheckOffer, Offer, PluginRecord
+from qcli.catalog.entries import (
+    ArchitectureEntry,
+    DatasetEntry,
+    ExporterEntry,
+    HealthCheckEntry,
+    QuantizerEntry,
+)
 from qcli.catalog.inspection import check_entry
 from qcli.errors import suggest
 
@@ -30,6 +36,7 @@ HOOKS = {
     "qcli_register_architectures": ArchitectureEntry,
     "qcli_register_datasets": DatasetEntry,
     "qcli_register_exporters": ExporterEntry,
+    "qcli_register_health_checks": HealthCheckEntry,
 }
 
 
@@ -51,7 +58,7 @@ def load_catalog(modules: Sequence[str] = ()) -> Catalog:
     """
     names = os.environ.get("QCLI_DISABLE_PLUGINS", "").split(",")
     disabled = {name.strip() for name in names} - {""}
-    offers: list[Offer] = []
+    offers: list[Offer | HealthCheckOffer] = []
     records: list[PluginRecord] = []
     for source in _sources(modules):
         if source.name in disabled:
@@ -62,7 +69,9 @@ def load_catalog(modules: Sequence[str] = ()) -> Catalog:
     unknown = disabled - {record.name for record in records}
     for name in sorted(unknown):
         records.append(PluginRecord(name, "QCLI_DISABLE_PLUGINS", "", "names no plugin"))
-    return Catalog(tuple(offers), tuple(records))
+    entries = tuple(each for each in offers if isinstance(each, Offer))
+    checks = tuple(each for each in offers if isinstance(each, HealthCheckOffer))
+    return Catalog(entries, tuple(records), checks)
 
 
 def _sources(modules: Sequence[str]) -> Iterator[_Source]:
@@ -90,7 +99,7 @@ def _module_key(module: str) -> str:
     return str(Path(module).resolve()) if module.endswith(".py") else module
 
 
-def _load(source: _Source, offers: list[Offer]) -> PluginRecord:
+def _load(source: _Source, offers: list[Offer | HealthCheckOffer]) -> PluginRecord:
     try:
         # What a plugin prints is no data.
         with redirect_stdout(sys.stderr):
@@ -99,7 +108,9 @@ def _load(source: _Source, offers: list[Offer]) -> PluginRecord:
     except (Exception, SystemExit) as error:
         problem = " ".join(traceback.format_exception_only(error)[-1].split())
         return PluginRecord(source.name, source.distribution, source.version, problem)
-    offers += [Offer(entry, source.distribution, source.version, source.name) for entry in entries]
+    for entry in entries:
+        kind = HealthCheckOffer if isinstance(entry, HealthCheckEntry) else Offer
+        offers.append(kind(entry, source.distribution, source.version, source.name))
     return PluginRecord(source.name, source.distribution, source.version, None)
 
 

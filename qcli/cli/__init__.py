@@ -30,6 +30,7 @@ VERBS = {
     "check": "check_verb",
     "data": "data_verb",
     "bench": "bench_verb",
+    "doctor": "doctor_verb",
     "recipe": "recipe_verb",
     "schema": "schema_verb",
     "plugin": "plugin_verb",

@@ -71,6 +71,13 @@ def test_each_docstring_offers_one_entry(plugins: list[str]) -> None:
         offer.entry.name for offer in catalog.offers if offer.distribution.startswith("--plugin")
     }
     assert (catalog.problems, offered) == ([], {"sign", "mlp", "sizes", "stripes"})
+    assert "git" in {offer.entry.name for offer in catalog.health_checks}
+
+
+def test_git_is_looked_for(run: Run) -> None:
+    (found,) = json.loads(run("doctor", "git", "--json"))["checks"]
+    assert found["distribution"].startswith("--plugin ")
+    assert found["findings"][0]["text"].endswith("runs tell their commit")
 
 
 def test_sign_quantizes_a_layer_as_planned(run: Run, tmp_path: Path) -> None:

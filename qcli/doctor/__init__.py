@@ -1,0 +1,1 @@
+"""What `qcli doctor` looks at: each check runs in a process of its own."""
