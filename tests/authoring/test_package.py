@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from qcli.authoring.names import make_names
 from qcli.authoring.package import KINDS, TEMPLATES, fill_templates, write_package
 from qcli.cli import cli
 from qcli.errors import PluginError
+from qcli.reporting.next_steps import after_plugin
 
 # What pyproject.toml asks of qcli's own code, with the settings of nobody else's project.
 RULES = "E,F,W,I,UP,B,ANN,PT,RUF,SIM,TID,C90"
@@ -44,16 +46,17 @@ def test_every_template_is_used():
     assert found == {f"{name}.template" for name in {*used, "shared/pyproject.toml"}}
 
 
-def test_it_says_what_it_wrote_and_what_is_next(tmp_path, monkeypatch):
+def test_it_says_what_it_wrote(tmp_path, monkeypatch):
     done = new(tmp_path, monkeypatch, "quantizer", "my_method")
     assert done.exit_code == 0, done.output
     told = done.stdout.split()
     found = [path for path in (tmp_path / "qcli-my-method").rglob("*") if path.is_file()]
     assert sorted(told) == sorted(str(path.relative_to(tmp_path)) for path in found)
-    assert "pip install -e 'qcli-my-method[test]'" in done.stderr
+    assert "qcli-my-method/README.md says what to change" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["qcli-my-method"]
-    elsewhere = new(tmp_path, monkeypatch, "quantizer", "my_method", "-o", "a/b c")
-    assert "pip install -e 'a/b c[test]'" in elsewhere.stderr
+    assert new(tmp_path, monkeypatch, "quantizer", "my_method", "-o", "a/b c").exit_code == 0
+    steps = [shlex.split(line) for line in after_plugin("my_method", Path("a/b c"))]
+    assert ["pip", "install", "-e", "a/b c[test]"] in steps
     assert (tmp_path / "a/b c/src/qcli_my_method/quantizer.py").is_file()
 
 

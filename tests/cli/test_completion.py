@@ -166,7 +166,7 @@ def install(folder, name, code):
     (info / "entry_points.txt").write_text(f"[qcli]\n{name} = {name}\n")
 
 
-@pytest.mark.parametrize("code", ["raise SystemExit('no')", "1 / 0", PLUGIN])
+@pytest.mark.parametrize("code", ["raise SystemExit('no')", PLUGIN])
 def test_installed_plugins_are_known_and_broken_ones_hinder_nothing(code, folder):
     install(folder, "other", code)
     done = ask("recipe", "new", "quantization", "", cwd=folder, path=str(folder))
@@ -221,9 +221,7 @@ def run_shell(shell, code, cwd):
     ("words", "found"),
     [
         (["train", "-a", "resnet2"], ["resnet20"]),
-        (["eval", "fi"], ["first"]),
         (["eval", "with"], ["with\\ space/"]),
-        (["train", "--quant-json", "search-2b"], ["search-2b"]),
     ],
 )
 def test_bash(words, found, folder):
@@ -243,6 +241,7 @@ def test_bash(words, found, folder):
     assert registered == "complete -o nosort -F _qcli_completion qcli"
 
 
+@pytest.mark.slow
 @needs["fish"]
 def test_fish(folder):
     (folder / "qcli.fish").write_text(script("fish"))
@@ -250,6 +249,7 @@ def test_fish(folder):
     assert done.stdout.split("\t")[0].strip() == "resnet20"
 
 
+@pytest.mark.slow
 @needs["zsh"]
 def test_zsh(folder):
     (folder / "_qcli").write_text(script("zsh"))

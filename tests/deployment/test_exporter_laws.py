@@ -18,9 +18,10 @@ CATALOG = qcli.load_catalog()
 COUNTER = itertools.count()
 
 
-# A compiler takes seconds.
+# A compiler takes seconds, and so do runtimes.
+QUICK = ("packed", "weights")
 EXPORTERS = [
-    pytest.param(name, marks=pytest.mark.slow if name == "c99" else ())
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
     for name in CATALOG.of_kind("exporters")
 ]
 
