@@ -120,8 +120,18 @@ def write_start(recipe: Recipe, kind: str, path: Path, catalog: Catalog, *, sche
         place = f"{SCHEMA_FOLDER}/{kind}.schema.json"
         write_schema(path.parent / place, kind, catalog)
         named = {"$schema": place, **named}
+    _write_new(path, json.dumps(named, indent=2) + "\n")
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there, whole or not at all."""
     with path.open("x", encoding="utf-8") as file:
-        file.write(json.dumps(named, indent=2) + "\n")
+        try:
+            file.write(text)
+            file.flush()
+        except OSError:
+            path.unlink()
+            raise
 
 
 def write_schema(path: Path, kind: str, catalog: Catalog) -> None:

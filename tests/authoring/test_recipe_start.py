@@ -1,6 +1,8 @@
 """`qcli recipe new`: starts that are valid, complete and named in editors' terms."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -8,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 import qcli
 from qcli.authoring.editor_schema import compose_schema
-from qcli.authoring.recipe_start import start_from, start_quantization, start_training
+from qcli.authoring.recipe_start import _write_new, start_from, start_quantization, start_training
 from qcli.cli import cli
 from qcli.recipe.checks import check_recipe
 from qcli.recipe.document import Document
@@ -151,4 +153,19 @@ def test_what_is_refused(folder, arguments, text):
     done = new(*arguments)
     assert done.exit_code != 0
     assert text in str(done.exception)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_half_recipe(folder):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+
+    def open_full(path, *arguments, **options):
+        open(path, *arguments, **options).close()
+        return open("/dev/full", "w", encoding="utf-8")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", open_full)
+        with pytest.raises(OSError, match="No space left"):
+            _write_new(folder / "mine.json", "{}")
     assert list(folder.iterdir()) == []

@@ -428,6 +428,9 @@ def test_light_verbs_import_nothing_heavy():
         ["schema", "quantization"],
         ["schema", "training"],
         ["check", "lsq-w4a4", "lenet5-digits-20ep", "search-po2-4b"],
+        ["recipe", "show", "lenet5-digits-20ep", "--resolved", "--sources"],
+        ["completion", "bash"],
+        ["cite", "lsq-w4a4", "resnet20"],
     ]
     heavy = {"torch", "torchvision", "accelerate", "sklearn", "numpy", "safetensors"}
     code = LIGHT.format(commands=commands, heavy=heavy)
