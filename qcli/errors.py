@@ -9,7 +9,7 @@ QcliError                     1  anything that is said in one sentence and witho
  |    +-- TraceError          2  the calls of a network cannot be followed
  |    +-- ExportError          2  a network or a form of it holds no such integers: by layer
  +-- ArtifactError            1  an exported file is damaged, or newer than this qcli
- +-- MissingTool              1  a program or package that is needed to run an exported file
+ +-- MissingTool              1  a program or package that is needed is not installed
  +-- PluginError              3  a plugin is missing or broken: named by distribution
  +-- TargetError              4  a verification or a target was not met
  +-- Interrupted        130/143  stopped by a signal, the checkpoint is saved
@@ -82,7 +82,7 @@ class ArtifactError(QcliError):
 
 
 class MissingTool(QcliError):
-    """A program or package is not there that an exported file needs to run."""
+    """A program or package that is needed is not installed."""
 
 
 class DataError(UsageError):

@@ -33,8 +33,14 @@ MOST_IMAGES_OF_A_STEP = 16
 TEST_IMAGES = 16
 # For every form; C on a small machine runs a large network in seconds.
 VERIFIED_IMAGES = 4
-# What says how long, or where images come from.
-WITHOUT_EFFECT = {"data_dir": "-p", "download": "--download", "epochs": "--epochs"}
+# What says how long, where images come from, or who hears of it.
+WITHOUT_EFFECT = {
+    "data_dir": "-p",
+    "download": "--download",
+    "epochs": "--epochs",
+    "trackers": "--tracker",
+    "tensorboard": "--tensorboard",
+}
 
 
 def run_smoke(setting: Setting, options: Mapping[str, Any], catalog: Catalog) -> None:

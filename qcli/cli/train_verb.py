@@ -72,6 +72,17 @@ def _thread_choice(
     metavar="MINUTES",
     help="How long processes wait for one another before they stop; default: 10.",
 )
+@click.option(
+    "--tensorboard", is_flag=True, help="Write curves for TensorBoard into the run directory."
+)
+@click.option(
+    "--tracker",
+    "trackers",
+    multiple=True,
+    metavar="NAME",
+    help="Tell a tracker that accelerate knows of each epoch: wandb, mlflow, tensorboard, ...; may "
+    "be repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop before training.")
 @click.option(
     "--smoke",
@@ -158,6 +169,7 @@ def _run(
         argv=sys.argv,
         resume=options["resume"],
         patience=options["patience"],
+        trackers=(*options["trackers"], *(["tensorboard"] if options["tensorboard"] else ())),
     )
     try:
         path, result = run_session(setting, session, catalog, report)
@@ -179,6 +191,7 @@ def _resume(options: dict[str, Any]) -> None:
     from qcli.training.run_plugins import require_plugins
 
     may = {"resume", "data_dir", "teacher", "cpu", "plugins", "verbose", "threads", "patience"}
+    may |= {"trackers", "tensorboard"}
     given = [name for name, value in options.items() if name not in may and _is_given(value)]
     if given:
         parameters = click.get_current_context().command.params

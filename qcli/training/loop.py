@@ -30,6 +30,7 @@ from qcli.training.position import Position
 from qcli.training.recalibration import recalibrated, share_buffers
 from qcli.training.run_directory import RunDirectory
 from qcli.training.snapshot import WeightsSnapshot
+from qcli.training.tracking import Tracking
 from qcli.training.watch import make_watch
 
 # Processes agree on signals and on the clock so often: each time costs an exchange.
@@ -65,6 +66,7 @@ class Loop:
     report: Report
     interruption: Interruption
     writer: BackgroundWriter
+    tracking: Tracking
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -109,6 +111,7 @@ class Loop:
         if self.accelerator.is_main_process:
             self.writer.submit(partial(self.run.write_rows, list(self.rows)))
         self.report.end_epoch(row, is_best)
+        self.tracking.tell(row)
         for finding in self.watch.new if self.watch else ():
             self.report.warn(finding)
         best = row if is_best else position.best

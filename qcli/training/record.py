@@ -41,6 +41,7 @@ class SessionOptions:
         argv: The command line.
         resume: The run directory to go on with; None: a new run.
         patience: Minutes that processes wait for one another; None: the default.
+        trackers: Programs that are told of each epoch, by accelerate's names.
     """
 
     data_root: Path | None = None
@@ -53,6 +54,7 @@ class SessionOptions:
     argv: Sequence[str] = ()
     resume: Path | None = None
     patience: float | None = None
+    trackers: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class RunRecord:
                 "teacher": str(options.teacher.resolve()) if options.teacher else None,
                 "teacher_sha256": teacher_hash(options.teacher) if options.teacher else None,
                 "plugins": [_absolute(plugin) for plugin in options.plugins],
+                "trackers": list(options.trackers),
                 "cpu": options.cpu,
                 "device": device_name(learner.accelerator.device),
                 "threads": torch.get_num_threads(),

@@ -61,6 +61,9 @@ def _require_same(run: RunDirectory, plan: Plan, num_processes: int) -> None:
 def _tell_changes(run: RunDirectory, facts: RunFacts, note: Note) -> None:
     """Say what differs from the machine that began a run: it may round otherwise."""
     record = run.record()
+    for name in record.get("trackers", ()):
+        if name not in facts.options.trackers:
+            note(f"tracker {name} hears nothing of this run, unless you type --tracker {name}")
     now = {
         "threads": torch.get_num_threads(),
         "device": device_name(facts.learner.accelerator.device),

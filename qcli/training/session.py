@@ -44,7 +44,9 @@ from qcli.training.recalibration import share_buffers
 from qcli.training.record import RunFacts, RunRecord, SessionOptions
 from qcli.training.result import make_result
 from qcli.training.resumption import take_up
+from qcli.training.run_directory import RunDirectory
 from qcli.training.teacher import load_teacher, require_teacher
+from qcli.training.tracking import Tracking, require_trackers
 from qcli.training.tuning import settle
 
 MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -89,6 +91,7 @@ def _run(
     recipe = setting.training
     assert recipe is not None
     require_teacher(recipe, options.teacher)
+    require_trackers(options.trackers)
     accelerator = open_accelerator(recipe, options)
     process = Process(accelerator.process_index, accelerator.num_processes, accelerator.device)
     set_seed(recipe.seed)
@@ -115,12 +118,9 @@ def _run(
     pixels = describe_pixels(splits, recipe, setting.image_shape)
     facts = RunFacts(setting, options, assembly.plan, splits.num_classes, pixels, learner)
     record = RunRecord(run, accelerator.is_main_process)
-    told = lost_peers_told(run.path, options.patience)
-    interruption = Interruption(process.count)
     try:
-        with _lone_images_told(), told, interruption, BackgroundWriter() as writer:
-            loop = Loop(learner, data, run, report, interruption, writer)
-            result = _train(loop, facts, record, report)
+        with _lone_images_told(), lost_peers_told(run.path, options.patience):
+            result = _train(facts, data, run, record, report)
     except BaseException as error:
         record.fail(error)
         raise
@@ -193,25 +193,40 @@ def _limit_training(model: nn.Module, recipe: TrainingRecipe, report: SessionRep
 
 
 def _train(
-    loop: Loop, facts: RunFacts, record: RunRecord, report: SessionReport
+    facts: RunFacts, data: Data, run: RunDirectory, record: RunRecord, report: SessionReport
 ) -> Mapping[str, Any]:
     """Begin or go on, train to the end, and write the result."""
-    if facts.options.resume is None:
-        record.begin(facts)
-        position = Position()
-        loop.save(position)
-        # Nothing is written while the training's workers are forked.
-        loop.writer.join()
-    else:
+    learner = facts.learner
+    with (
+        Tracking(report.note, learner.accelerator.device) as tracking,
+        Interruption(learner.accelerator.num_processes) as interruption,
+        BackgroundWriter() as writer,
+    ):
+        loop = Loop(learner, data, run, report, interruption, writer, tracking)
+        position = _begin(loop, facts, record, report)
+        report.begin_run(facts.setting, facts.plan, run.path, str(loop.device))
+        if learner.accelerator.is_main_process:
+            tracking.start(facts.options.trackers, run.path, facts.setting, loop.rows)
+        last = loop.train(position)
+        if loop.watch:
+            report.end_watch(loop.watch.rows[-1], loop.watch.findings())
+        result = make_result(loop, last, facts.plan)
+        record.finish(result)
+    return result
+
+
+def _begin(loop: Loop, facts: RunFacts, record: RunRecord, report: SessionReport) -> Position:
+    """Write what a new run is made of, or take up what a run that goes on has."""
+    if facts.options.resume is not None:
         position = take_up(loop, facts, report.note)
         record.go_on()
-    report.begin_run(facts.setting, facts.plan, loop.run.path, str(loop.device))
-    last = loop.train(position)
-    if loop.watch:
-        report.end_watch(loop.watch.rows[-1], loop.watch.findings())
-    result = make_result(loop, last, facts.plan)
-    record.finish(result)
-    return result
+        return position
+    record.begin(facts)
+    position = Position()
+    loop.save(position)
+    # Nothing is written while the training's workers are forked.
+    loop.writer.join()
+    return position
 
 
 def open_accelerator(recipe: TrainingRecipe, options: SessionOptions) -> Accelerator:
