@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from qcli.cli.options import debug_option, json_option
 from qcli.cli.stopping import stopped_by_signals
 from qcli.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from qcli.training.run_overview import RunOverview
 
 FOLDER = Path("runs")
 STATES = ("running", "unknown", "interrupted", "died", "failed", "finished", "damaged")
@@ -57,10 +62,19 @@ def list_runs(folders: tuple[Path, ...], states: tuple[str, ...], as_json: bool)
         print_runs_as_json(runs)
     elif runs:
         print_runs(runs)
+        _say_next(runs)
     elif found:
         say(f"{len(found)} runs, none of them {' or '.join(states)}")
     else:
         say(f"no run in {', '.join(map(str, folders))}; to make one: qcli train")
+
+
+def _say_next(runs: Sequence[RunOverview]) -> None:
+    from qcli.reporting.next_steps import after_listing, say_next
+    from qcli.training.run_finding import can_go_on
+
+    live = [run.path for run in runs if run.state == "running"]
+    say_next(after_listing(live, [run.path for run in runs if can_go_on(run)]))
 
 
 def _nothing_yet(folders: tuple[Path, ...]) -> bool:

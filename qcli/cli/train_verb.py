@@ -179,7 +179,7 @@ def _run(
         print_result(path, result)
         recipe = setting.quantization.name if setting.quantization else None
         steps = after_training(path, recipe, options["plugins"])
-        say_next([*steps, *(DEMO_STEPS if is_demo else ())])
+        say_next([*steps[:2], *DEMO_STEPS] if is_demo else steps)
 
 
 def _resume(options: dict[str, Any]) -> None:

@@ -110,6 +110,18 @@ def after_proof(run: Path, weights: str) -> list[str]:
     return [_join("export", run, "--format", form, *chosen) for form in ("packed", "c99")]
 
 
+def after_listing(live: Sequence[Path], stopped: Sequence[Path]) -> list[str]:
+    """Return what follows a list of runs.
+
+    Args:
+        live: Those under way.
+        stopped: Those that can go on.
+    """
+    if live:
+        return [_join("runs", "watch", live[0])]
+    return [_join("train", "--resume", stopped[0])] if stopped else []
+
+
 def after_campaign(folder: Path) -> list[str]:
     """Return what follows rows of tables."""
     return [_join("runs", folder)]

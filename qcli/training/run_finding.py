@@ -59,6 +59,12 @@ def _age(run: RunOverview) -> tuple[bool, float, str]:
     return (not run.is_live, -started, str(run.path))
 
 
+def can_go_on(run: RunOverview) -> bool:
+    """Say whether a run has stopped and has a checkpoint from which it goes on."""
+    stopped = run.state in ("interrupted", "died", "failed")
+    return stopped and any(run.path.glob("checkpoint*/position.json"))
+
+
 def select_states(runs: Iterable[RunOverview], states: Iterable[str]) -> list[RunOverview]:
     """Return the runs in one of some states; all where none is named."""
     wanted = set(states) or set(STATES)

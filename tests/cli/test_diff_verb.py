@@ -22,7 +22,9 @@ def invoke(*arguments):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("diff") / "first"
-    done = invoke("train", "--epochs", 1, "--cpu", "-o", path)
+    recipes = ("-d", "synthetic", "--train-json", "lenet5-digits-20ep", "--quant-json", "search-1b")
+    images = ("--set", "dataset.train_images=64", "--set", "dataset.test_images=32")
+    done = invoke("train", *recipes, *images, "--epochs", 1, "--cpu", "-o", path)
     assert done.exit_code == 0, done.output
     return path
 

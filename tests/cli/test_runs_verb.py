@@ -1,6 +1,7 @@
 """`qcli runs`, beside a training that is under way."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from qcli.cli import cli
+from qcli.training.owner import Owner
 
 RUN = {
     **{"status": "failed", "num_classes": 10, "data_root": None, "plugins": []},
@@ -83,25 +85,51 @@ def wait_for(condition, seconds=60):
 
 
 def test_a_live_run_is_watched_until_it_is_killed(tmp_path):
-    training = start("train", "--epochs", 50, "-o", "run", cwd=tmp_path)
+    recipes = ("-d", "synthetic", "--train-json", "lenet5-digits-20ep")
+    images = ("--set", "dataset.train_images=128", "--set", "dataset.test_images=32")
+    training = start(
+        "train", *recipes, *images, "--cpu", "--epochs", 100_000, "-o", "run", cwd=tmp_path
+    )
     try:
         wait_for((tmp_path / "run" / "progress.json").exists)
         (run,) = json.loads(invoke(tmp_path, "--json").stdout)["runs"]
-        assert (run["state"], run["total_epochs"]) == ("running", 50)
-        assert run["step"] or run["epochs"]
+        assert (run["state"], run["total_epochs"]) == ("running", 100_000)
         watching = start("runs", "watch", tmp_path, cwd=tmp_path)
-        lines = [watching.stdout.readline()]
-        while b"  epoch 1 of 50  " not in lines[-1]:
-            assert b"  running  epoch 0 of 50" in lines[-1]
-            lines.append(watching.stdout.readline())
+        lines = [watching.stdout.readline() for _ in range(2)]
         training.kill()
         training.communicate()
-        out, err = watching.communicate(timeout=30)
+        out, err = watching.communicate(timeout=60)
     finally:
         training.kill()
+    assert all(b"run  running  epoch " in line for line in lines)
     assert b"  died  " in out
     assert watching.returncode == 1
     assert b"Traceback" not in err
     assert b"died: process" in err
     (run,) = json.loads(invoke(tmp_path, "--json").stdout)["runs"]
     assert run["state"] == "died"
+
+
+def test_ctrl_c_ends_the_watching_and_nothing_else(tmp_path):
+    """Of a run that this process seems to train."""
+    live = {**RUN, "status": "running", "process": Owner.this_process().to_json()}
+    (tmp_path / "run.json").write_text(json.dumps(live))
+    (tmp_path / "training.json").write_text('{"epochs": 4}')
+    watching = start("runs", "watch", tmp_path, cwd=tmp_path)
+    assert b"  running  epoch 0 of 4" in watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, err = watching.communicate(timeout=60)
+    assert (watching.returncode, err) == (130, b"no longer watching; the run goes on\n")
+
+
+def test_runs_that_can_go_on(failed_run, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("qcli.reporting.next_steps.say_next", said.append)
+    record = {**RUN, "status": "interrupted", "error": "signal 2"}
+    (failed_run / "run.json").write_text(json.dumps(record))
+    invoke(tmp_path)
+    assert said == [[]]
+    (failed_run / "checkpoint").mkdir()
+    (failed_run / "checkpoint" / "position.json").write_text("{}")
+    invoke(tmp_path)
+    assert said[1] == [f"qcli train --resume {failed_run}"]

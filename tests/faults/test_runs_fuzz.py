@@ -8,7 +8,7 @@ from collections import Counter
 from invocation import invoke, snapshot
 from mutation import mutate_bytes, mutate_tree, spell
 
-CASES = 120
+CASES = 60
 ROW = {
     **{"epoch": 1, "lr": 0.1, "temperature": None, "train_loss": 1.0, "train_top1": 0.5},
     **{"train_top5": 0.5, "val_loss": 0.5, "val_top1": 0.75, "val_top5": 0.75},

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from qcli.cli.runs_verb import STATES as CHOICES
+from qcli.reporting import run_watch
 from qcli.reporting.run_watch import make_view, print_run, show_course
 from qcli.reporting.runs import (
     COLUMNS,
@@ -93,6 +95,18 @@ def test_the_view(capsys):
         assert word in text
     print_run(LIVE)
     assert "epoch  train loss" in capsys.readouterr().out
+
+
+def test_on_a_terminal_the_view_is_drawn_over(monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+    monkeypatch.setattr(run_watch, "SafeConsole", lambda **_: console)
+    done = replace(LIVE, state="finished")
+    assert show_course([[LIVE], [done]]) == [done]
+    text = console.file.getvalue()
+    # The cursor goes up, and is shown again at the end.
+    assert "\x1b[1A" in text
+    assert text.rindex("\x1b[?25h") > text.rindex("finished") > text.index("running")
+    assert show_course([[LIVE, done], [done, done]]) == [done, done]
 
 
 def test_on_a_pipe_each_change_is_a_line(capsys):
