@@ -11,6 +11,7 @@ import torch
 from qcli.errors import QcliError
 from qcli.quantization.cost import count_cost
 from qcli.quantization.distribution import Distribution, describe_weights, describing_values
+from qcli.quantization.network_graph import NetworkGraph, trace_graph
 from qcli.recipe.training import TrainingRecipe
 from qcli.training.batches import EvaluationBatches, Process
 from qcli.training.data import load_splits, make_evaluation, select_images
@@ -55,6 +56,7 @@ class Inspection:
     Args:
         weights: Of each layer, in the order of the plan.
         values: Of each quantized input and output, in the order in which they are met.
+        graph: What the network computes; None where its calls cannot be followed.
         metrics: On the test images that were measured; None where there are none.
         available: How many test images there are.
         class_names: In the order of the labels; numbers where the data set knows no names.
@@ -63,10 +65,21 @@ class Inspection:
 
     weights: tuple[Distribution, ...] = ()
     values: tuple[Distribution, ...] = ()
+    graph: NetworkGraph | None = None
     metrics: Metrics | None = None
     available: int = 0
     class_names: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A network that is looked at, on its device."""
+
+    revival: Revival
+    recipe: TrainingRecipe
+    device: torch.device
+    options: InspectionOptions
 
 
 def inspect_run(path: Path, options: InspectionOptions) -> Inspection:
@@ -74,59 +87,69 @@ def inspect_run(path: Path, options: InspectionOptions) -> Inspection:
     try:
         revival = revive_run(path, options.weights, options.plugins)
     except QcliError as error:
-        return Inspection(left_out=(f"weights, activations and classes: {error}",))
+        return Inspection(left_out=(f"weights, activations, classes, graph: {error}",))
     recipe = revival.setting.training
     assert recipe is not None
     # What is deployed computes in float32, whatever it was trained in.
     plain = replace(recipe, precision="float32")
     accelerator = open_accelerator(plain, SessionOptions(cpu=options.cpu, threads=options.threads))
-    device = accelerator.device
-    model = revival.model.to(device)
-    with evaluating(model):
-        weights = tuple(describe_weights(model, revival.plan))
+    revival.model.to(accelerator.device)
+    subject = _Subject(revival, plain, accelerator.device, options)
+    with evaluating(revival.model):
+        weights = tuple(describe_weights(revival.model, revival.plan))
+    found = _follow_calls(subject, Inspection(weights))
     try:
-        splits = load_splits(revival.setting, _root(revival, options))
+        return _look_at_images(subject, found)
     except QcliError as error:
-        reason = f"activations and classes: {error}; name the folder of the data with -p"
-        return Inspection(weights, left_out=(reason,))
-    return _look_at_images(revival, plain, splits, options, device, weights)
+        reason = f"activations and classes: {error}; -p names the folder of the data"
+        return replace(found, left_out=(*found.left_out, reason))
 
 
-def _look_at_images(
-    revival: Revival,
-    recipe: TrainingRecipe,
-    splits: Splits,
-    options: InspectionOptions,
-    device: torch.device,
-    weights: tuple[Distribution, ...],
-) -> Inspection:
+def _follow_calls(subject: _Subject, found: Inspection) -> Inspection:
+    """Trace the network's graph."""
+    revival = subject.revival
+    try:
+        graph = trace_graph(revival.model, revival.setting.image_shape)
+    except QcliError as error:
+        return replace(found, left_out=(f"the network's graph: {error}",))
+    return replace(found, graph=graph)
+
+
+def _look_at_images(subject: _Subject, found: Inspection) -> Inspection:
     """Measure on the test set, and describe what flows through the network."""
+    revival, options = subject.revival, subject.options
+    splits = load_splits(revival.setting, _root(revival, options))
     model, available = revival.model, len(splits.test)
-    few = _choose(splits, recipe, revival, device, min(IMAGES_LOOKED_AT, available))
+    few = _choose(subject, splits, min(IMAGES_LOOKED_AT, available))
     with evaluating(model), describing_values(model) as values:
         model(torch.cat([batch.images for batch in few]))
     count = min(available, options.images or _affordable(revival))
-    batches = _choose(splits, recipe, revival, device, count)
-    metrics = evaluate(model, batches, device, evaluation_loss(recipe), splits.num_classes)
-    left_out: tuple[str, ...] = ()
+    loss = evaluation_loss(subject.recipe)
+    batches = _choose(subject, splits, count)
+    left_out = found.left_out
     if count < available:
-        left_out = (
+        left_out += (
             f"{available - count:,} of {available:,} test images were not measured: "
             f"`--images {available}` measures all; `qcli eval` does, too",
         )
-    names = tuple(map(str, splits.class_names or range(splits.num_classes)))
-    return Inspection(weights, tuple(values.values()), metrics, available, names, left_out)
+    return replace(
+        found,
+        values=tuple(values.values()),
+        metrics=evaluate(model, batches, subject.device, loss, splits.num_classes),
+        available=available,
+        class_names=tuple(map(str, splits.class_names or range(splits.num_classes))),
+        left_out=left_out,
+    )
 
 
-def _choose(
-    splits: Splits, recipe: TrainingRecipe, revival: Revival, device: torch.device, count: int
-) -> EvaluationBatches:
+def _choose(subject: _Subject, splits: Splits, count: int) -> EvaluationBatches:
     """Return so many test images, evenly spread: many sets are in the order of their classes."""
     test = splits.test
     if count < len(test):
         test = select_images(test, torch.arange(count) * len(test) // count)
-    process = Process(0, 1, device)
-    return make_evaluation(test, splits, recipe, revival.setting.image_shape, process)
+    process = Process(0, 1, subject.device)
+    shape = subject.revival.setting.image_shape
+    return make_evaluation(test, splits, subject.recipe, shape, process)
 
 
 def _affordable(revival: Revival) -> int:

@@ -188,6 +188,7 @@ def make_unwatched(path, change):
     for row in rows:
         del row["levels"], row["health"]
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    change(path / "training.json", lambda recipe: recipe.update(health="off"))
 
 
 def make_damaged(path, change):
@@ -249,7 +250,7 @@ def test_a_run_without_its_files_has_a_report(spoil, told, copy, change, run_qcl
         (make_failed, ["failed", "loss is NaN"]),
         (make_old, ["the course of the levels: the run is from before epochs recorded them"]),
         (make_unwatched, ["the run was trained with health off"]),
-        (move_data, ["activations and classes:", "name the folder of the data with -p"]),
+        (move_data, ["activations and classes:", "-p names the folder of the data"]),
     ],
 )
 def test_a_run_in_any_state_has_a_report(spoil, told, copy, change, run_qcli):

@@ -75,7 +75,7 @@ def _draw(
             marker="." if len(courses[place]) < 3 else "",
         )
     values = [value for points in courses.values() for _, value in points]
-    if min(values) > 0 and max(values) > 30 * min(values):
+    if min(values) > 0 and max(values) > 100 * min(values):
         set_logarithmic(axes)
     axes.set(title=title, ylabel=unit)
     set_epochs(axes)

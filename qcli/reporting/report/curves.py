@@ -29,6 +29,8 @@ CURVES: Mapping[str, tuple[str, str, Sequence[str], float]] = {
     "temperature": ("temperature", "", ("temperature",), 1.0),
 }
 MOST_LABELS = 12
+# Training curves of more runs than these would hide the others.
+MOST_DOTTED = 3
 
 
 def draw_curves(accounts: Mapping[str, RunAccount]) -> list[Picture]:
@@ -42,8 +44,9 @@ def draw_curves(accounts: Mapping[str, RunAccount]) -> list[Picture]:
 
 def _draw(name: str, accounts: Mapping[str, RunAccount]) -> Picture | None:
     title, unit, columns, factor = CURVES[name]
+    drawn = columns if len(accounts) <= MOST_DOTTED else columns[:1]
     found = {
-        label: {column: points for column in columns if (points := account.series(column))}
+        label: {column: points for column in drawn if (points := account.series(column))}
         for label, account in accounts.items()
     }
     if not any(found.values()):
@@ -51,7 +54,8 @@ def _draw(name: str, accounts: Mapping[str, RunAccount]) -> Picture | None:
     figure, (axes,) = make_figure(4.4, 3.0)
     for number, (label, series) in enumerate(found.items()):
         for column, points in series.items():
-            _plot(axes, points, factor, _label(label, column, len(found)), number, column)
+            text = _label(label, column, accounts)
+            _plot(axes, points, factor, text, number, column)
     axes.set(title=title, ylabel=unit)
     set_epochs(axes)
     values = [value for series in found.values() for each in series.values() for _, value in each]
@@ -62,11 +66,12 @@ def _draw(name: str, accounts: Mapping[str, RunAccount]) -> Picture | None:
     return take_picture(figure, name, f"{title} over epochs")
 
 
-def _label(label: str, column: str, count: int) -> str:
-    """Return a legend entry: of several runs the dashed training curves need none."""
-    split = {"val": "test or validation", "train": "training"}.get(column.partition("_")[0])
-    if count == 1:
-        return split or ""
+def _label(label: str, column: str, accounts: Mapping[str, RunAccount]) -> str:
+    """Return a legend entry: of several runs the dotted training curves need none."""
+    if len(accounts) == 1:
+        held_out = accounts[label].training.get("select_on") == "validation"
+        words = {"val": "held-out images" if held_out else "test", "train": "training"}
+        return words.get(column.partition("_")[0], "")
     return "" if column.startswith("train") else show_text(label)
 
 

@@ -44,7 +44,7 @@ def write_html(document: Document) -> str:
         lstrip_blocks=True,
         finalize=_show,
     )
-    environment.filters["drawn"] = lambda picture: Markup(picture.inline)
+    environment.filters["drawn"] = lambda picture: Markup(make_visible(picture.inline))
     return environment.get_template("report.html").render(document=document)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qcli.reporting.graph_drawing import draw_graph
 from qcli.reporting.report.certificate import Certificate, tell_certificate
 from qcli.reporting.report.class_tables import ClassPart, tell_classes
 from qcli.reporting.report.courses import draw_courses, draw_level_course
@@ -53,6 +54,7 @@ class RunPage:
         left_out: What is missing and why.
         curves: Training curves.
         layers: The table of layers; None where there is no plan.
+        graph: What the network computes; None where that is not known.
         cards: Weights, then inputs and outputs.
         courses: What changed from epoch to epoch.
         health: Numbers after the last epoch; None where there are none.
@@ -68,6 +70,7 @@ class RunPage:
     left_out: Sequence[str]
     curves: Sequence[Picture]
     layers: Table | None
+    graph: Picture | None
     cards: Sequence[Card]
     courses: Sequence[Picture]
     health: Table | None
@@ -79,6 +82,8 @@ class RunPage:
     def pictures(self) -> Iterator[Picture]:
         """Yield every figure of the run."""
         yield from self.curves
+        if self.graph:
+            yield self.graph
         for card in self.cards:
             yield from card.pictures
         yield from self.courses
@@ -96,6 +101,7 @@ def make_page(label: str, account: RunAccount, inspection: Inspection) -> RunPag
         [*account.damage, *_missing(account, len(seen)), *inspection.left_out],
         draw_curves({label: account}),
         tabulate_layers(account, inspection.weights),
+        _draw_graph(inspection),
         [_make_card(account, each, number) for number, each in enumerate(seen[:MOST_CARDS], 1)],
         draw_courses(account),
         tabulate_health(account),
@@ -110,12 +116,19 @@ def _missing(account: RunAccount, num_seen: int) -> Iterator[str]:
     """Yield what the files of a run lack, and why."""
     if not account.rows:
         yield "curves: no epoch of this run has ended yet"
-    elif account.quantization and not account.places():
+    elif account.quantization and account.training.get("health") == "off":
         yield "the course of the quantizers: the run was trained with health off"
     elif account.places() and not any("levels" in row for row in account.rows):
         yield "the course of the levels: the run is from before epochs recorded them"
     if num_seen > MOST_CARDS:
         yield f"figures of {num_seen - MOST_CARDS} of {num_seen} weights, inputs and outputs"
+
+
+def _draw_graph(inspection: Inspection) -> Picture | None:
+    if inspection.graph is None:
+        return None
+    svg = draw_graph(inspection.graph)
+    return Picture("graph", "the network with the bits of what flows in it", svg, None, svg)
 
 
 def _make_card(account: RunAccount, each: Distribution, number: int) -> Card:

@@ -58,34 +58,15 @@ class Picture:
         name: Of its files, without a suffix.
         alt: What it shows, in words.
         svg: As a file.
-        png: As a file.
+        png: As a file; None: there is none.
+        inline: The SVG as a part of a page, in the page's colors.
     """
 
     name: str
     alt: str
     svg: str
-    png: bytes
-
-    @property
-    def inline(self) -> str:
-        """The SVG as a part of a page, in the page's colors."""
-        text = self.svg[self.svg.index("<svg") :]
-        text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-        # One page holds many figures, and an id must be the page's only one.
-        text = re.sub(r'<g id="[^"]*"', "<g", text)
-        text = text.replace(f"fill: {PAPER}", "fill: none")
-        for color, name in VARIABLES.items():
-            text = text.replace(color, f"var({name})")
-        size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
-        assert size is not None
-        # Points of paper are pixels and a third: text keeps its size where there is room.
-        width = round(float(size[1]) * 4 / 3)
-        return re.sub(
-            r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
-            rf'<svg viewBox="\1" role="img" style="max-width: {width}px">',
-            text,
-            count=1,
-        )
+    png: bytes | None
+    inline: str
 
 
 @contextmanager
@@ -120,7 +101,8 @@ def take_picture(figure: Figure, name: str, alt: str) -> Picture:
     # The layout holds for both files, and takes as long as drawing.
     figure.set_layout_engine("none")
     figure.savefig(pixels, format="png", dpi=150, metadata={"Software": None})
-    return Picture(name, alt, vectors.getvalue(), pixels.getvalue())
+    svg = vectors.getvalue()
+    return Picture(name, alt, svg, pixels.getvalue(), _make_inline(svg))
 
 
 def set_epochs(axes: Axes) -> None:
@@ -139,6 +121,26 @@ def set_logarithmic(axes: Axes) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _make_inline(svg: str) -> str:
+    text = svg[svg.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # One page holds many figures, and an id must be the page's only one.
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = text.replace(f"fill: {PAPER}", "fill: none")
+    for color, name in VARIABLES.items():
+        text = text.replace(color, f"var({name})")
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
+    assert size is not None
+    # Points of paper are pixels and a third: text keeps its size where there is room.
+    width = round(float(size[1]) * 4 / 3)
+    return re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
+        rf'<svg viewBox="\1" role="img" style="max-width: {width}px">',
+        text,
+        count=1,
+    )
 
 
 def make_name(*parts: object) -> str:

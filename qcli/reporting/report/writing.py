@@ -34,8 +34,9 @@ def write_figures(folder: Path, pictures: Sequence[Picture]) -> list[Path]:
     files = []
     for picture in pictures:
         for suffix, content in ((".svg", picture.svg.encode()), (".png", picture.png)):
-            files.append(folder / f"{picture.name}{suffix}")
-            _put(files[-1], content)
+            if content is not None:
+                files.append(folder / f"{picture.name}{suffix}")
+                _put(files[-1], content)
     return files
 
 
