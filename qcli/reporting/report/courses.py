@@ -41,7 +41,8 @@ def draw_courses(account: RunAccount) -> list[Picture]:
     pictures = []
     for name, (title, unit, factor) in COURSES.items():
         courses = {place: points for place in places if (points := account.course(place, name))}
-        if courses:
+        # A line at 0, as of dead levels where there are none, shows nothing.
+        if any(value for points in courses.values() for _, value in points):
             pictures.append(_draw(name, title, unit, factor, courses))
     return pictures
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 INK, SOFT, RULE, PAPER = "#1f2328", "#59636e", "#d1d9e0", "#ffffff"
 LEVEL, BAR, LINE = "#e8710a", "#3b7dd8", "#1a5fb4"
-# In a page, colors are those of its style: variables that differ in light and dark.
-VARIABLES = {INK: "--ink", SOFT: "--soft", RULE: "--rule", LEVEL: "--level", BAR: "--bar"}
 SERIES = ("#2a78d6", "#e8710a", "#2e9e63", "#c2408f", "#7a5fd0", "#b08a00", "#0f9aa8", "#d24a43")
+# In a page, colors are those of its style: variables that differ in light and dark.
+VARIABLES = {color: f"--series{number}" for number, color in enumerate(SERIES)}
+VARIABLES |= {INK: "--ink", SOFT: "--soft", RULE: "--rule", LEVEL: "--level", BAR: "--bar"}
 DASHES = ("-", "--", ":", "-.")
 
 _STYLE: dict[str, Any] = {
@@ -109,7 +110,7 @@ def set_epochs(axes: Axes) -> None:
     """Let the lower axis count epochs: whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
     axes.grid(visible=True)
 
