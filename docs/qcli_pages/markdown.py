@@ -19,7 +19,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "fie
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(_cell, cells)) + " |"
+
+
+def _cell(markup: str) -> str:
+    """Put a cell on one line; in code a | needs no escape, and would keep it."""
+    parts = re.split(r"(`[^`]*`)", " ".join(markup.split()))
+    return "".join(part if part.startswith("`") else part.replace("|", "\\|") for part in parts)
 
 
 def text(words: str) -> str:

@@ -36,6 +36,8 @@ def test_site_is_built_strictly_and_asks_no_server(tmp_path):
     for name in load_catalog().of_kind("quantizers"):
         page = (tmp_path / "methods" / f"{name}.html").read_text("utf-8")
         assert page.count('<svg class="qcli-plot"') >= 1, name
+    verbs = (tmp_path / "reference" / "verbs.html").read_text("utf-8")
+    assert "--teacher RUN|FILE" in verbs
     assert "temperature" in (tmp_path / "search" / "search_index.js").read_text("utf-8")
 
 
