@@ -43,7 +43,7 @@ def full_for_states(folder: Path) -> Prepare:
     seen = []
 
     def heard(_: int, what: str) -> None:
-        if what.startswith("save") and "random_states" in what:
+        if what.startswith("serialize_file") and "/random_" in what:
             seen.append(what)
             if len(seen) > 1:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), what)
