@@ -11,6 +11,8 @@ from invocation import invoke
 RECIPE = {
     "name": "given",
     "extends": "lenet5-digits-20ep",
+    "dataset": {"name": "synthetic", "train_images": 64, "test_images": 32},
+    "batch_size": 32,
     "epochs": 1,
     "ema": {"decay": 0.9},
 }

@@ -36,6 +36,7 @@ def link(name, run, outside, *, dangling=False):
 
 @pytest.mark.parametrize("dangling", [False, True])
 def test_files_are_replaced_and_not_written_through_links(unfinished, tmp_path, dangling):
+    """All of them at once: each must be replaced for the run to go on."""
     outside = tmp_path / "outside"
     outside.mkdir()
     before = {name: link(name, unfinished, outside, dangling=dangling) for name in NAMES}
