@@ -45,6 +45,7 @@ def command(
     from qcli.doctor.runner import Circumstances, Runner, list_checks, with_trace
     from qcli.reporting.console import print_data
     from qcli.reporting.doctor import print_outcomes
+    from qcli.reporting.next_steps import after_doctor, say_next
 
     wanted = list_checks(load_catalog(plugins), checks)
     limit = timeout or (FULL_TIMEOUT if full else TIMEOUT)
@@ -59,3 +60,5 @@ def command(
         print_outcomes(outcomes)
     if errors := count_findings(outcomes, "error"):
         raise QcliError(f"{errors} {'errors' if errors > 1 else 'error'} found; see above")
+    if not as_json:
+        say_next(after_doctor())
