@@ -119,12 +119,11 @@ def command(**options: Any) -> None:
     for note in setting.notes if is_main_process() else ():
         say(note)
     verbose = options.pop("verbose")
-    if options["smoke"]:
-        _smoke(setting, options, catalog, request)
-        return
     if verbose or options["dry_run"]:
         _print_plan(setting, catalog)
-    if not options["dry_run"]:
+    if options["smoke"]:
+        _smoke(setting, options, catalog, request)
+    elif not options["dry_run"]:
         report = TrainingReport(quiet=not is_main_process(), verbose=verbose)
         _run(setting, options, catalog, report, is_demo=is_demo)
 
