@@ -136,9 +136,12 @@ def _tell(text: str, error: BaseException) -> None:
     """Write an error to stderr, with its traceback where --debug asks for it."""
     from qcli.reporting.visible import make_visible, shorten
 
-    if "--debug" in sys.argv:
-        sys.stderr.write(make_visible("".join(traceback.format_exception(error))))
+    traced = "".join(traceback.format_exception(error)) if "--debug" in sys.argv else ""
     rank = os.environ.get("RANK", "0")
     prefix = "error: " if rank == "0" else f"error in process {rank}: "
     lines = [prefix + shorten(make_visible(line)) for line in text.rstrip().split("\n")]
-    sys.stderr.write("\n".join(lines) + "\n")
+    try:
+        sys.stderr.write(make_visible(traced) + "\n".join(lines) + "\n")
+    except OSError:
+        # Where nothing can be written any more, the exit code is all that is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

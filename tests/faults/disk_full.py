@@ -24,6 +24,7 @@ from tally import Tally
 
 Prepare = Callable[[], None]
 FREES = ("os.remove", "os.rmdir")
+KINDS = ("injected", "verbs", "real")
 RESUME = ("train", "--cpu", "--resume", "run")
 
 
@@ -122,8 +123,6 @@ def train_real(tally: Tally, disk: Path, count: int, random: random.Random) -> N
         else:
             faults = check_training(disk, whole, ended)
         tally.case(label, faults, ended)
-        for log in disk.glob("log-*.txt"):
-            log.unlink()
         shutil.rmtree(disk / "run", ignore_errors=True)
 
 
@@ -154,7 +153,6 @@ def other_verbs(tally: Tally, folder: Path, count: int, random: random.Random) -
     prepare_verbs(folder)
     for name, (command, made) in verbs(folder).items():
         operations = record_operations(folder, folder, command)
-        operations = [what for what in operations if not what.startswith("open log-")]
         assert (folder / made).exists(), name
         remove(folder / made)
         for number in choose(operations, count, random):
@@ -191,9 +189,8 @@ def prepare_verbs(folder: Path) -> None:
 
 
 def listing(folder: Path) -> set[str]:
-    """Return every path below a folder but for what children printed."""
-    paths = (str(path.relative_to(folder)) for path in folder.rglob("*"))
-    return {path for path in paths if not path.startswith("log-")}
+    """Return every path below a folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 def remove(path: Path) -> None:
@@ -209,25 +206,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=120, help="at most so many of each kind")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=KINDS, action="append", help="these; default: all")
     options = parser.parse_args()
+    kinds = options.only or KINDS
     import_qcli()
     tally = Tally("disk_full")
     choices = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in ("injected", "verbs", "real"):
-            (folder / part).mkdir()
-        train_injected(tally, folder / "injected", options.count, choices)
-        other_verbs(tally, folder / "verbs", options.count, choices)
-        mount = ("mount", "-t", "tmpfs", "-o", "size=24m", "none", str(folder / "real"))
-        if subprocess.run(mount, capture_output=True).returncode:
-            print("disk_full: no tmpfs can be mounted here: the real disk is left out")
-        else:
-            try:
-                train_real(tally, folder / "real", options.count, choices)
-            finally:
-                subprocess.run(("umount", str(folder / "real")), check=True)
+        for kind in kinds:
+            (folder / kind).mkdir()
+        if "injected" in kinds:
+            train_injected(tally, folder / "injected", options.count, choices)
+        if "verbs" in kinds:
+            other_verbs(tally, folder / "verbs", options.count, choices)
+        if "real" in kinds:
+            on_real_disk(tally, folder / "real", options.count, choices)
     tally.end()
+
+
+def on_real_disk(tally: Tally, disk: Path, count: int, choices: random.Random) -> None:
+    """Mount a small disk for the cases that need one."""
+    mount = ("mount", "-t", "tmpfs", "-o", "size=24m", "none", str(disk))
+    if subprocess.run(mount, capture_output=True).returncode:
+        print("disk_full: no tmpfs can be mounted here: the real disk is left out")
+        return
+    try:
+        train_real(tally, disk, count, choices)
+    finally:
+        subprocess.run(("umount", str(disk)), check=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -34,6 +35,7 @@ class Child:
     pid: int
     log: Path
     code: int | None = None
+    said: str = ""
 
     def has_ended(self) -> bool:
         """Say whether it has ended."""
@@ -55,7 +57,10 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             self.code = HUNG
-        return Ended(self.code, self.log.read_text("utf-8", "replace"))
+        output = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+        self.log.unlink(missing_ok=True)
+        self.said = self.said or output
+        return Ended(self.code, self.said)
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,14 @@ def start(folder: Path, *arguments: str, prepare: Callable[[], None] | None = No
     """Start a command of qcli.
 
     Args:
-        folder: Where it runs; what it prints goes to a file there.
+        folder: Where it runs.
         arguments: What follows `qcli`.
         prepare: Called in the child before the command.
     """
-    log = folder / f"log-{time.monotonic_ns()}.txt"
-    log.touch()
+    # Not in the folder: its disk may be full.
+    descriptor, name = tempfile.mkstemp(suffix=".txt")
+    os.close(descriptor)
+    log = Path(name)
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
