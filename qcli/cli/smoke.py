@@ -39,6 +39,7 @@ WITHOUT_EFFECT = {
     "download": "--download",
     "epochs": "--epochs",
     "trackers": "--tracker",
+    "patience": "--patience",
     "tensorboard": "--tensorboard",
 }
 
