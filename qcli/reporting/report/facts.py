@@ -49,7 +49,7 @@ def tell_state(account: RunAccount) -> State:
         case "running":
             return State("running", f"{epochs}, and the run goes on", is_good=True)
         case "interrupted" | "failed" | "died":
-            parts = (epochs, overview.reason, go_on if go_on not in overview.reason else "")
+            parts = (epochs, overview.reason, go_on if "--resume" not in overview.reason else "")
             return State(overview.state, "; ".join(filter(None, parts)), is_good=False)
     return State(overview.state, f"{epochs}; {overview.reason}", is_good=False)
 
