@@ -21,6 +21,9 @@ from PIL import Image
 from qcli import DataError
 from qcli_datasets.image_files import decode_image
 
+# Of what is read whole; a small compressed file could fill the memory.
+LARGEST_BYTES = 1 << 28
+
 
 @dataclass(frozen=True)
 class ArchiveIndex:
@@ -102,17 +105,25 @@ def read_members(path: Path, names: tuple[str, ...]) -> list[bytes]:
     found: dict[str, bytes] = {}
     try:
         # Whole: a reader that stops at the last member never comes to the checksum.
-        content = gzip.decompress(path.read_bytes())
+        content = _decompress(path)
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
                 if name in names and (file := archive.extractfile(member)):
                     found[name] = file.read()
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}; copy the archive again") from error
     if missing := [name for name in names if name not in found]:
         raise DataError(f"{path}: holds no {', '.join(missing)}; copy the archive again")
     return [found[name] for name in names]
+
+
+def _decompress(path: Path) -> bytes:
+    with gzip.open(path) as file:
+        content = file.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise ValueError(f"it holds more than {LARGEST_BYTES} bytes")
+    return content
 
 
 def _list_members(path: Path) -> Iterator[tuple[str, int, int]]:

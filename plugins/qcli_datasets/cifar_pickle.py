@@ -87,7 +87,9 @@ _STAND_INS = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """In Python: that in C makes as much room as a damaged number asks for."""
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STAND_INS:
             raise pickle.UnpicklingError(
@@ -108,6 +110,8 @@ def read_pickle(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             content = _Unpickler(file, encoding="bytes").load()
+    except EOFError as error:
+        raise DataError(f"{path}: cannot be read: it ends too early; {RENEW}") from error
     except Exception as error:  # a damaged pickle can raise anything
         raise DataError(f"{path}: cannot be read: {error}; {RENEW}") from error
     if not isinstance(content, dict):

@@ -19,6 +19,8 @@ from qcli import DataError
 from qcli_datasets.file_set import RENEW
 
 UNSIGNED_BYTES = 0x0800
+# Five times the images of MNIST: a small compressed file could fill the memory.
+LARGEST_BYTES = 1 << 28
 
 
 def read_idx(path: Path, num_dimensions: int) -> Tensor:
@@ -44,9 +46,13 @@ def read_idx(path: Path, num_dimensions: int) -> Tensor:
 
 def _read(path: Path) -> bytes:
     try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}; {RENEW}") from error
+    if len(content) > LARGEST_BYTES:
+        raise DataError(f"{path}: holds more than {LARGEST_BYTES} bytes; {RENEW}")
+    return content
 
 
 def _read_shape(path: Path, content: bytes, num_dimensions: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from qcli import DataError
@@ -14,14 +15,33 @@ SUFFIXES = (
 
 
 def list_images(folder: Path) -> list[str]:
-    """Return the names of the images in a folder."""
+    """Return the names of the images in a folder.
+
+    Raises:
+        DataError: The folder cannot be read, or what has an image's name is no file.
+    """
     files = _list(folder, f"images ending in {', '.join(SUFFIXES)}")
-    return [file.name for file in files if _is_image(file.name) and file.is_file()]
+    images = [file for file in files if _is_image(file.name)]
+    for file in images:
+        if not _is(file.is_file):
+            raise DataError(
+                f"{file.path}: has the name of an image, but is no file; mend it, rename it or "
+                "delete it"
+            )
+    return [file.name for file in images]
 
 
 def list_folders(folder: Path, layout: str) -> list[str]:
     """Return the names of the folders in a folder; `layout` says what is expected."""
-    return [file.name for file in _list(folder, layout) if file.is_dir()]
+    return [file.name for file in _list(folder, layout) if _is(file.is_dir)]
+
+
+def _is(question: Callable[[], bool]) -> bool:
+    """Ask an entry what it is; a link that leads to itself is nothing."""
+    try:
+        return question()
+    except OSError:
+        return False
 
 
 def _is_image(name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from qcli.catalog.catalog import Catalog
-from qcli.errors import UsageError
+from qcli.errors import RunError, UsageError
 from qcli.recipe.experiment import Row
 from qcli.recipe.quantization import QuantizationRecipe
 from qcli.recipe.setting import Setting, resolve_setting
@@ -105,10 +105,11 @@ class Job:
         return RunDirectory(self.path).result()
 
     def images_trained(self) -> int:
-        """Return how many images its whole epochs so far have trained on."""
-        if not (self.path / "metrics.jsonl").exists():
+        """Return how many images its whole epochs so far have trained on; 0 of a damaged run."""
+        try:
+            rows = RunDirectory(self.path).rows()
+        except RunError:
             return 0
-        rows = RunDirectory(self.path).rows()
         return sum(round(row["images_per_second"] * row["train_seconds"]) for row in rows)
 
     def is_busy(self) -> bool:

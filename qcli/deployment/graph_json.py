@@ -20,6 +20,7 @@ from qcli.deployment.array_forms import (
     store_levels,
     store_whole,
 )
+from qcli.deployment.field_types import require_facts, require_types
 from qcli.deployment.graph import Graph, Integers, Node, Quantize, Tensor
 
 Arrays = dict[str, NDArray[Any]]
@@ -72,6 +73,7 @@ def restore_graph(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]
     Raises:
         KeyError, TypeError, ValueError: It is no graph.
     """
+    require_facts(document["facts"])
     nodes = tuple(_restore_node(each, arrays) for each in document["nodes"])
     return Graph(_restore_tensor(document["image"]), nodes, document["facts"])
 
@@ -82,7 +84,9 @@ def _restore_node(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]
         key: _restore_array(value, arrays) if isinstance(value, dict) else _freeze(value)
         for key, value in given.items()
     }
-    return _OPERATIONS[document["operation"]](output=_restore_tensor(document["output"]), **values)
+    node = _OPERATIONS[document["operation"]](output=_restore_tensor(document["output"]), **values)
+    require_types(node)
+    return node
 
 
 def _restore_array(field: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Integers:
@@ -91,7 +95,9 @@ def _restore_array(field: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]])
 
 
 def _restore_tensor(document: Mapping[str, Any]) -> Tensor:
-    return Tensor(**{key: _freeze(value) for key, value in document.items()})
+    tensor = Tensor(**{key: _freeze(value) for key, value in document.items()})
+    require_types(tensor)
+    return tensor
 
 
 def _freeze(value: Any) -> Any:

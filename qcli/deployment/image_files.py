@@ -57,6 +57,8 @@ def read_images(paths: Sequence[Path], graph: Graph) -> tuple[list[str], Pixels]
 
 
 def _read(path: Path, graph: Graph) -> Pixels:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path}: is a pipe or a device; give a file")
     pixels = _read_array(path) if path.suffix == ".npy" else _read_image(path, graph)
     if pixels.shape[-3:] != graph.image.shape:
         raise DataError(

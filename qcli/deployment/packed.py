@@ -57,10 +57,10 @@ def read_graph(path: Path) -> Graph:
         ArtifactError: The file is damaged, of another kind, or newer than this qcli.
         OSError: It cannot be read.
     """
-    try:
-        content = path.read_bytes()
-    except IsADirectoryError:
-        raise ArtifactError(f"{path}: is a directory; a packed file is expected") from None
+    if path.exists() and not path.is_file():
+        what = "a directory" if path.is_dir() else "a pipe or a device"
+        raise ArtifactError(f"{path}: is {what}; a packed file is expected")
+    content = path.read_bytes()
     return unpack_graph(content, str(path))
 
 
@@ -82,7 +82,7 @@ def unpack_graph(content: bytes, name: str) -> Graph:
     _require_known(header, name)
     try:
         graph = restore_graph(header, load(content))
-    except (SafetensorError, AttributeError, LookupError, TypeError, ValueError):
+    except (SafetensorError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         raise ArtifactError(f"{name}: holds no graph of integers; {_AGAIN}") from None
     unsound = find_unsound(graph)
     if unsound:

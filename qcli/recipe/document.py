@@ -195,7 +195,7 @@ def _parse(raw: bytes) -> Any:
         raise ValueError("the file is empty, allowed: a JSON object")
     try:
         value = parse_json(raw.decode("utf-8-sig"))
-        _refuse_depth(value)
+        refuse_depth(value)
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8; save the file as UTF-8") from None
     except json.JSONDecodeError as error:
@@ -208,8 +208,12 @@ def _parse(raw: bytes) -> Any:
     return value
 
 
-def _refuse_depth(value: Any) -> None:
-    """Raise RecursionError where later code might, which walks values recursively."""
+def refuse_depth(value: Any) -> None:
+    """Refuse a JSON value of which later code, which walks it recursively, might make too much.
+
+    Raises:
+        RecursionError: It is nested more than `DEEPEST` deep.
+    """
     level = [value]
     for _ in range(DEEPEST):
         objects = [part.values() for part in level if isinstance(part, dict)]

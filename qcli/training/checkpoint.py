@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -19,7 +21,9 @@ from qcli.quantization.ops import all_reduce_max
 from qcli.training.background import BackgroundWriter
 from qcli.training.durable import give_usual_mode, is_disk_error, sync_to_disk
 from qcli.training.position import Position
+from qcli.training.run_files import read_object
 from qcli.training.run_lock import gone
+from qcli.training.seal import hash_file
 from qcli.training.snapshot import OPTIMIZER, Snapshot, restore
 
 CURRENT = "checkpoint"
@@ -125,7 +129,7 @@ def _make_beside(run: Path, codes: Mapping[str, Tensor]) -> None:
 
 def _move_into_place(run: Path, position: Position) -> None:
     """Replace the checkpoint so that at every moment a complete one has one of the two names."""
-    (run / BESIDE / POSITION).write_text(json.dumps(position.to_json()), "utf-8")
+    write_position(run / BESIDE, position)
     for file in (run / BESIDE).iterdir():
         sync_to_disk(file)
     sync_to_disk(run / BESIDE)
@@ -142,6 +146,39 @@ def _clear(folder: Path) -> None:
     if folder.is_symlink():
         folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_position(checkpoint: Path, position: Position) -> None:
+    """Write the position, with the checksums of all other files and of itself."""
+    others = sorted(file for file in checkpoint.iterdir() if file.name != POSITION)
+    files = {file.name: hash_file(file) for file in others}
+    value = {**position.to_json(), "files": files}
+    text = json.dumps({**value, "sha256": _hash_of(value)})
+    (checkpoint / POSITION).write_text(text, "utf-8")
+
+
+def _hash_of(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def _read_position(checkpoint: Path) -> Position:
+    """Read the position, and see that all files are those that were written with it.
+
+    Raises:
+        RunError: One of them is damaged or missing.
+    """
+    value = read_object(checkpoint / POSITION)
+    if value.pop("sha256") != _hash_of(value):
+        raise RunError(f"{checkpoint / POSITION} is damaged: it does not match its checksum")
+    for name, digest in value.pop("files").items():
+        if not (checkpoint / name).is_file():
+            raise RunError(f"{checkpoint / name} is missing, or no file")
+        if hash_file(checkpoint / name) != digest:
+            raise RunError(f"{checkpoint / name} is damaged: it does not match its checksum")
+    try:
+        return Position.from_json(value)
+    except TypeError as error:
+        raise RunError(f"{checkpoint / POSITION} is damaged: {error}") from None
 
 
 def find_checkpoint(run: Path) -> Path:
@@ -184,8 +221,10 @@ def load_checkpoint(accelerator: Accelerator, run: Path) -> Position:
             f"program: go on with that qcli, or start a new run with --init-from {run}"
         )
     try:
-        position = Position.from_json(json.loads((checkpoint / POSITION).read_text("utf-8")))
+        position = _read_position(checkpoint)
         restore(accelerator, checkpoint)
+    except RunError:
+        raise
     except Exception as error:
         # Damage shows as any error of json and safetensors, or of what takes up the state.
         reason = " ".join(str(error).split())[:300] or type(error).__name__

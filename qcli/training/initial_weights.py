@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from qcli.errors import UsageError
+from qcli.errors import RunError, UsageError
 from qcli.quantization.plan import Plan
 from qcli.quantization.quantizer import Quantizer
 from qcli.quantization.surgery import INPUT, OUTPUT, latents, quantizers
+from qcli.training.run_files import read_object
+from qcli.training.seal import is_whole
 
 Slots = Mapping[tuple[str, str], Mapping[str, Any]]
 
@@ -153,8 +154,9 @@ def read_weights(path: Path) -> InitialWeights:
         UsageError: It is missing, damaged, or holds no state dict.
     """
     file = path / "best.safetensors" if path.is_dir() else path
-    if not file.exists():
-        raise UsageError(f"--init-from {path}: {file} does not exist")
+    if not file.is_file():
+        what = "is no file" if file.exists() else "does not exist"
+        raise UsageError(f"--init-from {path}: {file} {what}")
     state = _read_state(file, f"--init-from {path}: {file}")
     return InitialWeights(str(path), state, _read_slots(file.parent / "plan.json"))
 
@@ -162,6 +164,8 @@ def read_weights(path: Path) -> InitialWeights:
 def _read_state(file: Path, label: str) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
+            if not is_whole(file):
+                raise UsageError(f"{label} is damaged: its content does not match its checksum")
             return load_file(file)
         state: Any = torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
@@ -187,14 +191,20 @@ def _is_entry(item: tuple[Any, Any]) -> bool:
 
 
 def _read_slots(file: Path) -> Slots | None:
-    """Return the quantizers of a run's plan; None where there is no plan to read."""
+    """Return the quantizers of a run's plan; None where there is none.
+
+    Raises:
+        UsageError: It is damaged.
+    """
     try:
-        rows = json.loads(file.read_text("utf-8"))["layers"]
-        return {
-            (row["layer"], slot): row[slot]
-            for row in rows
-            for slot in ("weight", "input", "output")
-            if row[slot]
-        }
-    except (OSError, ValueError, KeyError, TypeError):
+        rows = read_object(file)["layers"]
+    except FileNotFoundError:
         return None
+    except (OSError, RunError) as error:
+        raise UsageError(f"--init-from: {error}") from None
+    return {
+        (row["layer"], slot): row[slot]
+        for row in rows
+        for slot in ("weight", "input", "output")
+        if row[slot]
+    }

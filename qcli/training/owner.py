@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PROC = Path("/proc")
+LARGEST_ID = 1 << 31
 # A process that has ended and that its parent has not asked after yet.
 ENDED = ("Z", "X")
 
@@ -49,7 +50,7 @@ class Owner:
             return None
         texts = [value[name] for name in ("boot", "namespace", "started")]
         known = all(isinstance(text, str | None) for text in texts)
-        is_id = type(value["id"]) is int and value["id"] > 0
+        is_id = type(value["id"]) is int and 0 < value["id"] < LARGEST_ID
         return cls(**value) if known and is_id and isinstance(value["host"], str) else None
 
     def to_json(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class ShardRecord:
 
     def __post_init__(self) -> None:
         counts = [self.images, self.bytes]
-        if not all(isinstance(each, int) and each > 0 for each in counts):
+        if not all(type(each) is int and each > 0 for each in counts):
             raise ValueError(f"found {counts}, expected numbers of images and bytes")
         # A name that leads elsewhere would let a pack read any file.
         if not isinstance(self.name, str) or Path(self.name).name != self.name or "\0" in self.name:
@@ -62,6 +63,15 @@ class Source:
     size: int
     quality: int | None
 
+    def __post_init__(self) -> None:
+        named = isinstance(self.dataset, str) and isinstance(self.root, str)
+        if not (named and isinstance(self.options, Mapping)):
+            raise ValueError("found no name, options and folder of a data set")
+        if type(self.size) is not int or self.size < 1:
+            raise ValueError(f"found the size {self.size!r}, expected a number of pixels")
+        if self.quality is not None and type(self.quality) is not int:
+            raise ValueError(f"found the quality {self.quality!r}, expected a number or null")
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -80,6 +90,12 @@ class Manifest:
     class_names: Sequence[str]
     normalization: Normalization | None
     shards: Mapping[str, Sequence[ShardRecord]]
+
+    def __post_init__(self) -> None:
+        if type(self.num_classes) is not int or self.num_classes < 1:
+            raise ValueError(f"found {self.num_classes!r} classes, expected a number")
+        if not all(isinstance(name, str) for name in self.class_names):
+            raise ValueError("found names of classes that are no text")
 
     def to_json(self) -> str:
         """Return the content of pack.json."""
@@ -104,7 +120,7 @@ def read_manifest(root: Path) -> Manifest:
         found = [document.pop(key) for key in ("format", "version")]
         if found == [FORMAT, VERSION]:
             return _parse(document)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read: {error!r}; {PACK_AGAIN}") from error
     raise DataError(
         f"{path}: found {' '.join(map(str, found))}, expected {FORMAT} {VERSION}; run `qcli data "
@@ -118,12 +134,19 @@ def _parse(document: Mapping[str, Any]) -> Manifest:
         source=Source(**document["source"]),
         num_classes=document["num_classes"],
         class_names=document["class_names"],
-        normalization=constants and Normalization(**constants),
+        normalization=None if constants is None else _read_constants(**constants),
         shards={
             split: [ShardRecord(**record) for record in document["shards"][split]]
             for split in ("train", "test")
         },
     )
+
+
+def _read_constants(mean: Sequence[float], std: Sequence[float]) -> Normalization:
+    numbers = [float(number) for number in (*mean, *std)]
+    if not len(mean) == len(std) == 3 or not all(map(math.isfinite, numbers)) or min(std) <= 0:
+        raise ValueError("found no mean and deviation of three channels")
+    return Normalization(mean, std)
 
 
 def read_pack(root: Path, dataset: str, options: Mapping[str, Any], channels: int) -> Splits:
@@ -179,6 +202,7 @@ def _open(root: Path, manifest: Manifest, split: str) -> PackedImages:
         [root / record.name for record in records],
         manifest.source.size,
         manifest.source.quality is None,
+        manifest.num_classes,
     )
     if len(images) != sum(record.images for record in records):
         raise DataError(f"{root}: {split} holds {len(images)} images, not those of {MANIFEST}")
@@ -206,7 +230,11 @@ def find_damage(root: Path) -> list[str]:
 
 def _find_damage(path: Path, record: ShardRecord) -> str | None:
     try:
+        # Before its content: a pipe or a device has no end.
+        _require_length(path, record.bytes)
         found = checksum(path)
+    except DataError as error:
+        return str(error)
     except OSError as error:
         return f"{path}: {error.strerror}; {PACK_AGAIN}"
     if found != record.sha256:

@@ -12,7 +12,11 @@ from PIL.Image import Image
 from torch import Tensor
 
 from qcli.errors import DataError
+from qcli.training.jpeg_size import read_jpeg_size
 from qcli.training.shard import PACK_AGAIN, map_content, read_index
+
+# Of a JPEG file, as much as holds its tables.
+_BEGINNING = 4096
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,9 @@ class PackedImages:
         height, width = self.sizes[index].tolist()
         try:
             pixels = self._decode(content, height, width)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise self._damage(shard, start, str(error)) from error
-        if pixels.shape[1:] != (height, width):
+        if pixels.shape != (3, height, width):
             raise self._damage(shard, start, "its size is not that of the index")
         return pixels
 
@@ -71,6 +75,9 @@ class PackedImages:
             return content.view(height, width, 3).permute(2, 0, 1)
         from qcli.training.jpeg import decode_jpeg
 
+        # A decoder makes room for what the file says; the index has been checked.
+        if read_jpeg_size(content[:_BEGINNING].numpy().tobytes()) != (height, width):
+            raise ValueError("its size is not that of the index")
         return decode_jpeg(content)
 
     def _damage(self, shard: int, start: int, text: str) -> DataError:
@@ -92,13 +99,13 @@ class PackedImages:
         )
 
 
-def open_images(paths: Sequence[Path], size: int, is_raw: bool) -> PackedImages:
+def open_images(paths: Sequence[Path], size: int, is_raw: bool, num_classes: int) -> PackedImages:
     """Read the indices of shards; arguments as for PackedImages.
 
     Raises:
         DataError: A file is missing or damaged.
     """
-    indices = [read_index(path) for path in paths]
+    indices = [read_index(path, size, num_classes) for path in paths]
     places = [_place(shard, index.stops) for shard, index in enumerate(indices)]
     return PackedImages(
         paths,

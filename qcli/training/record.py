@@ -84,9 +84,11 @@ class RunRecord:
 
     run: RunDirectory
     is_main: bool
+    begun: bool = False
 
     def begin(self, facts: RunFacts) -> None:
         """Write what the run is made of, before training begins."""
+        self.begun = True
         if not self.is_main:
             return
         setting, options, learner = facts.setting, facts.options, facts.learner
@@ -128,6 +130,7 @@ class RunRecord:
 
     def go_on(self) -> None:
         """Write down that a run goes on."""
+        self.begun = True
         if self.is_main:
             process = Owner.this_process().to_json()
             self.run.update("run.json", status="running", ended=None, error=None, process=process)
@@ -142,8 +145,11 @@ class RunRecord:
             self.run.log("finished")
 
     def fail(self, error: BaseException) -> None:
-        """Write down why the run ended; a disk that is full must not hide the reason."""
-        if not self.is_main:
+        """Write down why the run ended; a disk that is full must not hide the reason.
+
+        A run that could not be gone on with is left as it was.
+        """
+        if not (self.is_main and self.begun):
             return
         status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
         try:

@@ -48,7 +48,8 @@ def _require_same(run: RunDirectory, plan: Plan, num_processes: int) -> None:
     strip = [{**row, "because": ""} for row in before.get("layers", ())]
     if strip != [{**row, "because": ""} for row in now["layers"]]:
         raise RunError(
-            f"{run.path} was made with another plan: its recipes or the plugins have changed since"
+            f"{run.path} was made with another plan: its plan.json, its recipes or the plugins "
+            "have changed since"
         )
     processes = run.record()["num_processes"]
     if processes != num_processes:

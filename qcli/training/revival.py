@@ -19,6 +19,7 @@ from qcli.recipe.setting import Request, Setting, resolve_setting
 from qcli.training.assembly import assemble
 from qcli.training.run_directory import RunDirectory
 from qcli.training.run_plugins import require_plugins
+from qcli.training.seal import is_whole
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,18 @@ def revive_run(path: Path, weights: str, plugins: Sequence[str] = ()) -> Revival
     catalog = load_catalog(plugins)
     setting = read_setting(path, catalog)
     assembly = assemble(setting, catalog, record["num_classes"])
-    file = run.require(f"{weights}.safetensors")
+    _load_weights(assembly.model, run.require(f"{weights}.safetensors"))
+    return Revival(setting, assembly.model, assembly.plan, record)
+
+
+def _load_weights(model: nn.Module, file: Path) -> None:
     try:
-        load_model(assembly.model, file)
+        if not is_whole(file):
+            raise RunError(f"{file} is damaged: its content does not match its checksum")
+        load_model(model, file)
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise RunError(f"{file} is damaged or of another network: {reason}") from None
-    return Revival(setting, assembly.model, assembly.plan, record)
 
 
 def load_run(path: str | Path, weights: str = "best", plugins: Sequence[str] = ()) -> nn.Module:

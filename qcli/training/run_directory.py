@@ -16,14 +16,10 @@ from qcli.errors import RunError, UsageError
 from qcli.training.durable import is_disk_error, open_to_append, write_atomically
 from qcli.training.false_start import clear_false_start
 from qcli.training.new_run import require_new
+from qcli.training.run_files import ROW, parse_object, read_content, read_object
 from qcli.training.run_lock import RunLock
 
 SCHEMA_VERSION = 1
-# What run.json must tell for a run to be evaluated or gone on with.
-RECORD_KEYS = (
-    *("status", "num_classes", "data_root", "plugins", "threads", "cpu", "num_processes"),
-    *("versions", "recipes_sha256"),
-)
 
 
 @dataclass
@@ -106,17 +102,14 @@ class RunDirectory:
         """
         file = self.path / name
         try:
-            value = json.loads(file.read_text("utf-8"))
+            return read_object(file)
         except FileNotFoundError:
             what = "is no complete run" if self.path.is_dir() else "does not exist"
             raise RunError(f"{file} is missing: {self.path} {what}") from None
         except NotADirectoryError:
             raise RunError(f"{self.path} is a file, allowed: a run directory") from None
-        except (OSError, ValueError) as error:
-            raise RunError(f"{file} is damaged: {error}") from None
-        if not isinstance(value, dict):
-            raise RunError(f"{file} is damaged: it holds no JSON object")
-        return value
+        except OSError as error:
+            raise RunError(f"{file} cannot be read: {error.strerror}") from None
 
     def require(self, name: str) -> Path:
         """Return a file of the run.
@@ -125,8 +118,10 @@ class RunDirectory:
             RunError: It is not there; the message says what the run still has.
         """
         file = self.path / name
-        if file.exists():
+        if file.is_file():
             return file
+        if file.exists():
+            raise RunError(f"{file} is damaged: it is no file")
         if not self.rows():
             raise RunError(f"{file} does not exist: no epoch of this run has ended yet")
         left = sorted(path.name for path in self.path.glob("*.safetensors"))
@@ -138,11 +133,7 @@ class RunDirectory:
         Raises:
             RunError: It is missing, damaged or not complete.
         """
-        record = self.read("run.json")
-        missing = [key for key in RECORD_KEYS if key not in record]
-        if missing:
-            raise RunError(f"{self.path / 'run.json'} is damaged: it has no {missing[0]}")
-        return record
+        return self.read("run.json")
 
     def result(self) -> dict[str, Any]:
         """Read result.json.
@@ -150,18 +141,17 @@ class RunDirectory:
         Raises:
             RunError: It is missing, damaged or not complete.
         """
-        result = self.read("result.json")
-        parts = [result.get(key) for key in ("best", "last")]
-        if not all(isinstance(part, dict) and "top1" in part for part in parts):
-            raise RunError(f"{self.path / 'result.json'} is damaged: it has no accuracies")
-        return result
+        return self.read("result.json")
 
     def recipes_hash(self) -> str:
         """Return what tells the effective recipes of the run from others."""
         digest = hashlib.sha256()
         for name in ("training.json", "quantization.json"):
             file = self.path / name
-            digest.update(file.read_bytes() if file.exists() else b"none")
+            try:
+                digest.update(read_content(file) if file.exists() else b"none")
+            except OSError as error:
+                raise RunError(f"{file} cannot be read: {error.strerror}") from None
         return digest.hexdigest()
 
     def require_recipes(self) -> None:
@@ -204,17 +194,23 @@ class RunDirectory:
         self.write(name, {**self.read(name), **fields})
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the metrics of every epoch; a half-written last line is left out."""
+        """Return the metrics of every epoch; a half-written last line is left out.
+
+        Raises:
+            RunError: Another line is damaged.
+        """
         file = self.path / "metrics.jsonl"
-        if not file.exists():
+        try:
+            content = read_content(file)
+        except FileNotFoundError:
             return []
-        rows = []
-        for line in file.read_text("utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
-        return rows
+        except OSError as error:
+            raise RunError(f"{file} cannot be read: {error.strerror}") from None
+        # What stands behind the last line break, no one has finished writing.
+        return [
+            parse_object(line, f"{file}, line {number}, is damaged", ROW)
+            for number, line in enumerate(content.split(b"\n")[:-1], 1)
+        ]
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write metrics.jsonl, and metrics.csv without what is told by layer."""
@@ -239,7 +235,7 @@ class RunDirectory:
         file = self.path / "log.txt"
         try:
             with open_to_append(file) as log:
-                log.write(f"{stamp} {text}\n".encode())
+                log.write(f"{stamp} {text}\n".encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise RunError(f"{file} cannot be written: {error.strerror or error}") from error
 

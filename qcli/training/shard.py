@@ -19,6 +19,8 @@ from torch import Tensor
 from qcli.errors import DataError
 from qcli.training.durable import write_atomically
 
+# Of a JPEG file.
+LONGEST_SIDE = 65535
 PACK_AGAIN = "copy the file again, or pack the data set again"
 
 
@@ -57,8 +59,13 @@ def write_shard(
     write_atomically(path, lambda beside: save_file(tensors, beside))
 
 
-def read_index(path: Path) -> ShardIndex:
+def read_index(path: Path, size: int, num_classes: int) -> ShardIndex:
     """Read where the images of a shard lie.
+
+    Args:
+        path: Of the file.
+        size: The greatest shorter side of an image.
+        num_classes: Labels are below it.
 
     Raises:
         DataError: The file is missing or damaged.
@@ -69,11 +76,28 @@ def read_index(path: Path) -> ShardIndex:
             length = file.get_slice("content").get_shape()
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path}: cannot be read: {error}; {PACK_AGAIN}") from error
-    count = len(index.stops)
-    shapes = [tuple(part.shape) for part in (index.stops, index.sizes, index.labels)]
-    if shapes != [(count,), (count, 2), (count,)] or index.stops[-1:].tolist() != length:
+    if not (_fits(index, length) and _is_in_range(index, size, num_classes)):
         raise DataError(f"{path}: the index does not fit the images; {PACK_AGAIN}")
     return index
+
+
+def _fits(index: ShardIndex, length: list[int]) -> bool:
+    parts = (index.stops, index.sizes, index.labels)
+    count = index.stops.numel()
+    shapes = [tuple(part.shape) for part in parts]
+    known = shapes == [(count,), (count, 2), (count,)]
+    known &= all(part.dtype == torch.int64 for part in parts)
+    return known and index.stops[-1:].tolist() == length
+
+
+def _is_in_range(index: ShardIndex, size: int, num_classes: int) -> bool:
+    """Say whether images follow each other, and sizes and labels can be."""
+    starts = torch.cat([index.stops.new_zeros(1), index.stops[:-1]])
+    sides, labels = index.sizes, index.labels
+    follow = bool((index.stops > starts).all())
+    sized = bool(((sides >= 1) & (sides <= LONGEST_SIDE)).all())
+    shorter = bool((sides.min(1).values <= size).all())
+    return follow and sized and shorter and bool(((labels >= 0) & (labels < num_classes)).all())
 
 
 def map_content(path: Path) -> Tensor:

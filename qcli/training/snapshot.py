@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from qcli.training.durable import give_usual_mode
 from qcli.training.random_states import restore_random_states, take_random_states
+from qcli.training.seal import METADATA, seal
 from qcli.training.state_file import read_state, write_state
 
 MODEL = "model.safetensors"
@@ -116,7 +117,8 @@ class WeightsSnapshot:
         return dict(self._state)
 
     def write(self, path: Path) -> None:
-        """Write a file that safetensors' `load_model` reads."""
+        """Write a file that safetensors' `load_model` reads, with a checksum in it."""
         # Of a module, save_model wants the state alone.
         module: Any = self
-        save_model(module, str(path))
+        save_model(module, str(path), metadata=dict(METADATA))
+        seal(path)

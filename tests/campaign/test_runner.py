@@ -72,13 +72,17 @@ class FakeExecutor:
         self.stopped = True
 
 
+NAMES = ("lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "val_seconds")
+ROW = {"epoch": 1, **dict.fromkeys(NAMES, 0.5)}
+
+
 class TrainingExecutor(FakeExecutor):
     """Each run trains on 250 images in an epoch that it adds to what is there."""
 
     def submit(self, command, log):
         done = super().submit(command, log)
         with (log.with_suffix("") / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({"images_per_second": 100.0, "train_seconds": 2.5}) + "\n")
+            file.write(json.dumps(ROW | {"images_per_second": 100.0, "train_seconds": 2.5}) + "\n")
         return done
 
 
@@ -107,7 +111,8 @@ def test_images_of_this_campaign_are_summed(run, tmp_path):
     begun = tmp_path / "runs" / "short-alone" / "seed0"
     begun.mkdir(parents=True)
     (begun / "run.json").write_text("{}")
-    (begun / "metrics.jsonl").write_text('{"images_per_second": 7.0, "train_seconds": 1.0}\n')
+    row = ROW | {"images_per_second": 7.0, "train_seconds": 1.0}
+    (begun / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     (begun / "checkpoint").mkdir()
     (begun / "checkpoint" / "position.json").write_text("{}")
     _, heard = run(TrainingExecutor())

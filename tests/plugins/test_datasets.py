@@ -225,7 +225,7 @@ DAMAGE = [
     ("mnist", "t10k-labels-idx1-ubyte", make_idx(2049, 5)[:-1] + b"\x0b", "image 4 is 11"),
     ("mnist", "train-labels-idx1-ubyte.gz", b"no gzip", "cannot be read"),
     ("mnist", "train-labels-idx1-ubyte.gz", gzip.compress(b"x", mtime=0)[:-4], "cannot be read"),
-    ("cifar10", "test_batch", b"", "cannot be read: Ran out of input"),
+    ("cifar10", "test_batch", b"", "cannot be read: it ends too early"),
     ("cifar10", "data_batch_1", make_batch()[:-100], "cannot be read"),
     ("cifar10", "data_batch_3", pickle.dumps([1]), "holds a list, expected a dictionary"),
     ("cifar10", "data_batch_4", pickle.dumps({"other": 1}), "holds other; expected data"),

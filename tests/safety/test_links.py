@@ -6,6 +6,9 @@ import shutil
 import pytest
 from invocation import invoke
 
+from qcli.training.checkpoint import write_position
+from qcli.training.position import Position
+
 # What going on with a run writes anew, and the names under which files grow.
 NAMES = (
     *("metrics.jsonl", "metrics.csv", "best.safetensors", "last.safetensors", "run.json"),
@@ -18,8 +21,7 @@ MINE = b"what is mine\n"
 @pytest.fixture
 def unfinished(given):
     """A given run whose checkpoint says that an epoch is left."""
-    position = given / "checkpoint/position.json"
-    position.write_text('{"epoch": 0, "step": 0, "sums": [0, 0, 0, 0], "rows": 0}')
+    write_position(given / "checkpoint", Position())
     return given
 
 

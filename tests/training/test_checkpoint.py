@@ -30,10 +30,15 @@ def fill(model, value):
             parameter.fill_(value)
 
 
+NAMES = ("lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5")
+TIMES = ("train_seconds", "val_seconds", "images_per_second")
+ROW = {"epoch": 2, **dict.fromkeys((*NAMES, *TIMES), 0.5)}
+
+
 def test_a_checkpoint_gives_everything_back(prepared, tmp_path):
     accelerator, model, _ = prepared
     fill(model, 3.0)
-    position = Position(2, 7, (1.5, 2.0, 3.0, 4.0), 1.25, {"val_top1": 0.5}, 2)
+    position = Position(2, 7, (1.5, 2.0, 3.0, 4.0), 1.25, ROW, 2)
     save_checkpoint(accelerator, tmp_path, position)
     fill(model, 0.0)
     assert load_checkpoint(accelerator, tmp_path) == position
@@ -140,14 +145,14 @@ except RunError as error:
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     run = RunDirectory(tmp_path)
-    run.write("plan.json", {"layers": 1})
+    run.write("any.json", {"layers": 1})
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(RunError, match="No space left"):
-        run.write("plan.json", {"layers": 2})
+        run.write("any.json", {"layers": 2})
     monkeypatch.undo()
-    assert run.read("plan.json") == {"layers": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+    assert run.read("any.json") == {"layers": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["any.json"]

@@ -18,7 +18,6 @@ from qcli.training.batches import MicroBatch
 from qcli.training.compilation import choose, choose_compilation
 from qcli.training.record import SessionOptions
 from qcli.training.rehearsal import Rehearsal, Workload
-from qcli.training.run_directory import RECORD_KEYS
 from qcli.training.session import open_accelerator, run_session
 from qcli.training.tuning import settle
 
@@ -229,9 +228,15 @@ def test_a_chosen_compilation_is_kept_and_used(tmp_path, monkeypatch):
     assert effective["compile"] == "auto"
 
 
+RECORD = {
+    **{"status": "interrupted", "num_classes": 4, "data_root": None, "plugins": [], "threads": 1},
+    **{"cpu": True, "num_processes": 1, "versions": {}, "recipes_sha256": "0"},
+}
+
+
 @pytest.mark.parametrize("compiled", [True, False])
 def test_a_run_that_goes_on_takes_what_it_chose(make_recipe, tmp_path, compiled):
-    record = dict.fromkeys(RECORD_KEYS) | {"compiled": compiled}
+    record = RECORD | {"compiled": compiled}
     (tmp_path / "run.json").write_text(json.dumps(record))
     options = SessionOptions(resume=tmp_path)
     # Without a network and batches nothing can be measured.

@@ -283,7 +283,7 @@ def test_a_damaged_image_is_told_when_it_is_decoded(packs, tmp_path):
     root = shutil.copytree(packs / "jpeg", tmp_path / "pack")
     path = root / "train-00000.safetensors"
     content = path.read_bytes()
-    start = read_index(path).stops[0].item()
+    start = read_index(path, 1024, 1000).stops[0].item()
     # Every JPEG file begins with these bytes.
     place = content.index(b"\xff\xd8", content.index(b"\xff\xd8") + 2)
     path.write_bytes(content[:place] + bytes(60) + content[place + 60 :])

@@ -14,7 +14,13 @@ from qcli.training.run_inspection import read_overview
 
 ROW = {
     **{"epoch": 1, "lr": 0.1, "train_loss": 1.0, "train_top1": 0.5, "val_loss": 0.5},
-    **{"val_top1": 0.75, "train_seconds": 8.0, "val_seconds": 2.0, "images_per_second": 100.0},
+    **{
+        "val_top1": 0.75,
+        "val_top5": 1.0,
+        "train_seconds": 8.0,
+        "val_seconds": 2.0,
+        "images_per_second": 100.0,
+    },
 }
 GONE = {**Owner.this_process().to_json(), "started": "1"}
 AWAY = {**Owner.this_process().to_json(), "host": "elsewhere"}
@@ -151,7 +157,7 @@ def test_a_damaged_beat_is_passed_over(make_run, beat):
 
 def test_bytes_that_are_no_text(make_run):
     path = make_run()
-    (path / "metrics.jsonl").write_bytes(b"\xff\xfe\x00")
+    (path / "metrics.jsonl").write_bytes(b"\xff\xfe\x00\n")
     assert read_overview(path).state == "damaged"
 
 

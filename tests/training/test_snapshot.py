@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, load_model, save_model
 from torch import nn
 
 from qcli.training.record import SessionOptions
+from qcli.training.seal import is_whole
 from qcli.training.session import open_accelerator
 from qcli.training.snapshot import Snapshot, WeightsSnapshot, copy_tensors, restore
 
@@ -108,15 +109,20 @@ def umask():
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_weights_have_the_bytes_of_save_model(make_network, tmp_path, tied):
+def test_weights_have_the_tensors_of_save_model(make_network, tmp_path, tied):
     network = Tied() if tied else make_network(norm=True)
     save_model(network, str(tmp_path / "now"))
+    now = load_file(tmp_path / "now")
     snapshot = WeightsSnapshot(network)
     with torch.no_grad():
         network.norm.bias.fill_(7) if tied else network.norm1.bias.fill_(7)
     for name in ("best", "last"):
         snapshot.write(tmp_path / name)
-        assert (tmp_path / name).read_bytes() == (tmp_path / "now").read_bytes()
+        written = load_file(tmp_path / name)
+        assert written.keys() == now.keys()
+        assert all(torch.equal(written[key], value) for key, value in now.items())
+        assert is_whole(tmp_path / name)
+    assert (tmp_path / "best").read_bytes() == (tmp_path / "last").read_bytes()
     load_model(network, tmp_path / "best")
 
 
