@@ -1,8 +1,8 @@
 """Exported files that are damaged or hostile: told, or proved to compute the same.
 
-1,300 headers of packed files with right checksums and wrong contents (300 of them fast), 33 images
-of odd kinds for `qcli infer`, and damaged packed, ONNX and C files for `qcli verify`, which
-compares every integer: 12 fast, 36 slow. That every flipped byte of a packed file is seen is a
+150 headers of packed files with right checksums and wrong contents, 1,000 more in the slow set, 60
+arrays, 33 images of odd kinds for `qcli infer`; in the slow set 18 damaged packed, ONNX and C files
+for `qcli verify`, which compares every integer. That every flipped byte of a packed file is seen is a
 test of tests/deployment/test_packed.py; of weights and checkpoints, of test_seal.py.
 """
 
@@ -84,14 +84,14 @@ def fuzz(seeds, packed, folder, tally):
 
 
 def test_some_hostile_graphs(packed, tmp_path, tally):
-    ran = fuzz(range(300), packed, tmp_path, tally)
+    ran = fuzz(range(150), packed, tmp_path, tally)
     # Where none runs, the mutants test the reader of files alone.
-    assert 10 < ran < 200
+    assert 5 < ran < 100
 
 
 @pytest.mark.slow
 def test_hostile_graphs(packed, tmp_path, tally):
-    fuzz(range(300, 1300), packed, tmp_path, tally)
+    fuzz(range(150, 1150), packed, tmp_path, tally)
 
 
 def test_hostile_arrays(packed, tally):
@@ -201,10 +201,6 @@ def prove(exported, forms, seeds, tally, tmp_path):
     assert not failures, "\n".join([f"{len(failures)} failures", *failures[:12]])
 
 
-def test_some_damaged_forms_are_found(exported, tally, tmp_path):
-    prove(exported, ("packed", "onnx-integer"), range(6), tally, tmp_path)
-
-
 @pytest.mark.slow
 def test_damaged_forms_are_found(exported, tally, tmp_path):
-    prove(exported, FORMS, range(6, 18), tally, tmp_path)
+    prove(exported, FORMS, range(6), tally, tmp_path)

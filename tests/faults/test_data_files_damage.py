@@ -1,7 +1,7 @@
 """Data files that are cut, flipped, exchanged or wrong in a number: a message, at once.
 
 Every file of MNIST (plain and compressed), CIFAR-10, photographs in folders, ImageNet's flat
-layout, its archives, and of packs, in 25 ways: 100 cases in the fast set and 400 more in the slow
+layout, its archives, and of packs, in 25 ways: 60 cases in the fast set and 200 more in the slow
 one. 75 cases with wrong numbers, odd images, links and names are in the fast set.
 """
 
@@ -94,12 +94,12 @@ def sweep(sets, chosen, folder, tally, seed):
 
 
 def test_some_damaged_data_files(sets, tmp_path, tally):
-    sweep(sets, random.Random(0).sample(cases(), 100), tmp_path, tally, 0)
+    sweep(sets, random.Random(0).sample(cases(), 60), tmp_path, tally, 0)
 
 
 @pytest.mark.slow
 def test_damaged_data_files(sets, tmp_path, tally):
-    sweep(sets, [*cases()] * 2, tmp_path, tally, 1)
+    sweep(sets, cases(), tmp_path, tally, 1)
 
 
 @pytest.mark.parametrize(
@@ -225,19 +225,24 @@ def test_sizes_of_jpeg_files(options):
     assert read_jpeg_size(b"\xff\xd8" + b"\xff" * 50) is None
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_a_damaged_jpeg_has_no_size_that_is_not_compared(seed):
+def test_the_size_of_a_damaged_jpeg_is_that_of_the_decoder():
     """Whatever the bytes are, the size is one that the decoder will find, or none."""
+    found = [_compare_size(seed) for seed in range(200)]
+    assert found.count("equal") > 100
+    assert "different" not in found
+
+
+def _compare_size(seed):
     rng = random.Random(seed)
     content = bytearray(encode(seed))
     for _ in range(3):
         content[rng.randrange(len(content))] = rng.randrange(256)
     found = read_jpeg_size(bytes(content))
     if found is None:
-        return
+        return "none"
     try:
         with Image.open(io.BytesIO(bytes(content))) as image:
-            assert image.format != "JPEG" or image.size[::-1] == found
+            return "equal" if image.size[::-1] == found else "different"
     except Exception:
         return
 
