@@ -100,16 +100,12 @@ def read_account(path: Path) -> RunAccount:
     )
 
 
-def _rows(run: RunDirectory, damage: list[str]) -> list[Mapping[str, Any]]:
+def _rows(run: RunDirectory, damage: list[str]) -> Sequence[Mapping[str, Any]]:
     try:
-        rows = run.rows()
-    except (OSError, ValueError) as error:
-        damage.append(f"{run.path / 'metrics.jsonl'} is damaged: {error}")
+        return run.rows()
+    except RunError as error:
+        damage.append(str(error))
         return []
-    sound: list[Mapping[str, Any]] = [row for row in rows if isinstance(row, dict)]
-    if len(sound) < len(rows):
-        damage.append(f"{run.path / 'metrics.jsonl'} has lines that are no epoch")
-    return sound
 
 
 def part_of(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

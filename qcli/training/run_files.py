@@ -62,7 +62,6 @@ _RECORD = _object(
     git_commit=_NAME,
 )
 _SCORES = _object({"top1": _NUMBER}, epoch=_POSITIVE, top5=_NUMBER, loss=_NUMBER)
-_FINDING = _object({}, text=_TEXT, layer=_TEXT)
 _RESULT = _object(
     {"best": _SCORES, "last": _SCORES},
     test=_SCORES,
@@ -73,7 +72,7 @@ _RESULT = _object(
     train_seconds=_NUMBER,
     val_seconds=_NUMBER,
     images_per_second=_NUMBER,
-    health=_list(_FINDING),
+    health={"type": "array"},
 )
 _SLOT: Schema = {
     "type": ["object", "null"],

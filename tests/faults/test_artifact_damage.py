@@ -2,8 +2,8 @@
 
 150 headers of packed files with right checksums and wrong contents, 1,000 more in the slow set, 60
 arrays, 33 images of odd kinds for `qcli infer`; in the slow set 18 damaged packed, ONNX and C files
-for `qcli verify`, which compares every integer. That every flipped byte of a packed file is seen is a
-test of tests/deployment/test_packed.py; of weights and checkpoints, of test_seal.py.
+for `qcli verify`, which compares every integer. That every flipped byte of a packed file is seen is
+a test of tests/deployment/test_packed.py; of weights and checkpoints, of test_seal.py.
 """
 
 import hashlib

@@ -233,7 +233,10 @@ def check_report(path, spoil, told, change, run_qcli):
     ("spoil", "told"),
     [
         (make_fresh, ["Left out", "running", "no epoch of this run has ended yet"]),
-        (make_damaged, ["plan.json is damaged", "verify.json is damaged", "are no epoch"]),
+        (
+            make_damaged,
+            ["plan.json is damaged", "verify.json is damaged", "metrics.jsonl, line 1, is"],
+        ),
         (make_odd, ["To run it again", "The proof does not hold"]),
     ],
 )
