@@ -11,7 +11,7 @@ from qcli_pages import api_page, catalog_page, method_page, schema_page, verb_pa
 
 ROOT = Path(__file__).resolve().parents[2]
 # What stands in the repository for its readers, and belongs into the site as well.
-SHOWN = {"PLUGINS.md": "plugins.md"}
+SHOWN = {"PLUGINS.md": "plugins.md", "SECURITY.md": "security.md"}
 
 
 def method_pages(catalog: Catalog | None = None) -> list[str]:
@@ -37,4 +37,11 @@ def generate(catalog: Catalog | None = None) -> Iterator[tuple[str, str]]:
     yield "reference/exporters.md", catalog_page.make_exporters(catalog.of_kind("exporters"))
     yield "reference/api.md", api_page.make_page()
     for file, address in SHOWN.items():
-        yield address, (ROOT / file).read_text("utf-8")
+        yield address, _linked((ROOT / file).read_text("utf-8"))
+
+
+def _linked(text: str) -> str:
+    """Let links between such files lead to their pages."""
+    for file, address in SHOWN.items():
+        text = text.replace(f"]({file}", f"]({address}")
+    return text
