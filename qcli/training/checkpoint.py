@@ -208,6 +208,8 @@ def _complete(run: Path) -> Path | None:
 def load_checkpoint(accelerator: Accelerator, run: Path) -> Position:
     """Load the newest complete checkpoint into the prepared model and optimizer.
 
+    What an interrupted save left beside it is removed.
+
     Returns:
         The position that was saved with it.
 
@@ -229,6 +231,10 @@ def load_checkpoint(accelerator: Accelerator, run: Path) -> Position:
         # Damage shows as any error of json and safetensors, or of what takes up the state.
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise RunError(f"{checkpoint} is damaged or of another network: {reason}") from error
+    if accelerator.is_main_process and checkpoint.name == CURRENT:
+        # What was being removed or written when the run was stopped.
+        _clear(run / PREVIOUS)
+        _clear(run / BESIDE)
     return position
 
 

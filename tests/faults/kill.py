@@ -62,10 +62,14 @@ def inside_write(folder: Path, first: int, size: int) -> Prepare:
 
     def heard(number: int, _: str) -> None:
         if number == first:
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    return DiskOperations(folder / "run", heard).begin
+    def prepare() -> None:
+        # Python ignores it, and lets the write fail.
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        DiskOperations(folder / "run", heard).begin()
+
+    return prepare
 
 
 class Kills:

@@ -46,6 +46,16 @@ def test_a_checkpoint_gives_everything_back(prepared, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint"}
 
 
+def test_what_an_interrupted_save_left_is_removed(prepared, tmp_path):
+    accelerator, _, _ = prepared
+    save_checkpoint(accelerator, tmp_path, Position(1))
+    for name in ("checkpoint.old", "checkpoint.new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").touch()
+    assert load_checkpoint(accelerator, tmp_path) == Position(1)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
 @pytest.mark.parametrize("crash_after", [0, 1])
 def test_a_crash_between_two_names_leaves_a_complete_checkpoint(
     prepared, tmp_path, monkeypatch, crash_after
