@@ -49,6 +49,8 @@ def find_unsound(graph: Graph) -> str | None:
     except Unsound as fault:
         return f"{graph.image.name}: {fault}"
     for node in graph.nodes:
+        if node.name in known:
+            return f"{node.name}: is made twice"
         try:
             inputs = [known[name] for name in node.inputs]
             _require(_shape(node, inputs), _bounds(node, inputs), node.output)
