@@ -33,17 +33,25 @@ def find_memory(meminfo: Path, cgroup: Path) -> HealthFinding:
         return HealthFinding("note", "the system does not tell how much memory is free")
     told = ""
     try:
-        limit = int((cgroup / "memory.max").read_text()) - int(
-            (cgroup / "memory.current").read_text()
-        )
-        if limit < free:
-            free, told = limit, " within the limit of this container"
+        limit = int((cgroup / "memory.max").read_text())
+        left = limit - int((cgroup / "memory.current").read_text()) + _read_cache(cgroup)
+        if left < free:
+            free, told = left, " within the limit of this container"
     except (OSError, ValueError):
         pass
     text = f"{free / GIB:.1f} GiB of memory free{told}"
     if free < 2 * GIB:
         return HealthFinding("warning", text, "qcli train --set batch_size=32 ...")
     return HealthFinding("ok", text)
+
+
+def _read_cache(cgroup: Path) -> int:
+    """Return how many bytes of a container are cached files, which give way; 0 where untold."""
+    try:
+        lines = (line.split() for line in (cgroup / "memory.stat").read_text("ascii").splitlines())
+        return next(int(words[1]) for words in lines if words[0] == "inactive_file")
+    except (OSError, ValueError, StopIteration, IndexError):
+        return 0
 
 
 def check_threads(request: HealthRequest) -> Iterator[HealthFinding]:
@@ -86,8 +94,13 @@ def find_threads(
 
 def check_clock(request: HealthRequest) -> Iterator[HealthFinding]:
     """Compare the clock with the date of this version, and with the file system's."""
-    with tempfile.NamedTemporaryFile(dir=Path(), prefix=".qcli-doctor-") as file:
-        yield find_clock(time.time(), os.fstat(file.fileno()).st_mtime)
+    try:
+        with tempfile.TemporaryFile(dir=Path()) as file:
+            written = os.fstat(file.fileno()).st_mtime
+    except OSError:
+        # What cannot be written here is told by the check of the disk.
+        written = time.time()
+    yield find_clock(time.time(), written)
 
 
 def find_clock(now: float, written: float) -> HealthFinding:

@@ -171,6 +171,16 @@ def test_memory(tmp_path, free, limit, severity):
     assert (found.severity, "container" in found.text) == (severity, bool(limit))
 
 
+def test_files_that_a_container_caches_give_way(tmp_path):
+    (tmp_path / "meminfo").write_text(f"MemAvailable: {64 << 20} kB\n")
+    (tmp_path / "memory.max").write_text(f"{16 << 30}\n")
+    (tmp_path / "memory.current").write_text(f"{15 << 30}\n")
+    assert find_memory(tmp_path / "meminfo", tmp_path).severity == "warning"
+    (tmp_path / "memory.stat").write_text(f"anon 1\ninactive_file {9 << 30}\n")
+    found = find_memory(tmp_path / "meminfo", tmp_path)
+    assert (found.severity, found.text.split(" ")[0]) == ("ok", "10.0")
+
+
 def test_memory_that_nobody_tells(tmp_path):
     assert find_memory(tmp_path / "meminfo", tmp_path).severity == "note"
 

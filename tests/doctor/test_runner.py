@@ -64,7 +64,7 @@ def run(tmp_path):
     assert catalog.problems == []
 
     def call(*names, **told):
-        circumstances = Circumstances(plugins, **{"timeout": 60, **told})
+        circumstances = Circumstances(plugins, **{"timeout": 300, **told})
         return Runner(circumstances).run(list_checks(catalog, names), at_once=2)
 
     return call
@@ -85,13 +85,17 @@ def test_what_breaks_is_a_finding(run):
 
 def test_what_hangs_is_ended_with_all_that_it_started(run, tmp_path, monkeypatch):
     monkeypatch.setenv("CHILD", str(tmp_path / "child"))
-    (outcome,) = run("hang", timeout=5)
+    # A busy machine may take long until the check begins.
+    for timeout in (5, 60):
+        (outcome,) = run("hang", timeout=timeout)
+        if (tmp_path / "child").exists():
+            break
     (finding,) = outcome.findings
     assert finding.severity == "error"
-    assert finding.text == "the check took longer than 5 s and was ended"
-    assert finding.remedy == "qcli doctor hang --timeout 10"
+    assert finding.text == f"the check took longer than {timeout} s and was ended"
+    assert finding.remedy == f"qcli doctor hang --timeout {2 * timeout}"
     child = int((tmp_path / "child").read_text())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while os.path.exists(f"/proc/{child}") and "Z" not in _state(child):
         assert time.monotonic() < deadline
         time.sleep(0.01)
