@@ -286,6 +286,11 @@ def test_curves_alone_are_figures_for_papers(trained, copy, run_qcli, tmp_path):
     text = (out / "top1.svg").read_text()
     assert ">4/4 &lt;a&gt; $x$<" in text
     assert ">second<" in text
+    # Once more into the same folder, but not beside what is somebody's own.
+    again = ("report", trained, "--curves", "-o", out)
+    run_qcli(*again)
+    (out / "top1.txt").write_text("mine")
+    assert "holds other files" in refuse(UsageError, *again)
 
 
 def test_what_cannot_be_reported_is_said_before_anything_is_written(trained, tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qcli.errors import UsageError
+from qcli.reporting.report.curves import CURVES
 from qcli.reporting.report.picture import Picture
 from qcli.training.durable import write_atomically
 
@@ -17,16 +18,23 @@ def require_folder(folder: Path) -> None:
     """Refuse a folder that a report must not be written into.
 
     Raises:
-        UsageError: It is a file, a link, or holds something other than an earlier report.
+        UsageError: It is a file, a link, or holds something other than an earlier report or curves.
     """
     for path in (folder, folder / FIGURES):
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise UsageError(f"{path} is no folder of its own; choose another with -o")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / PAGE).is_file():
+    if folder.is_dir() and not ((folder / PAGE).is_file() or _holds_curves_alone(folder)):
         raise UsageError(
             f"{folder} holds other files than a report, and nothing is mixed with them; choose a "
             "new folder with -o"
         )
+
+
+def _holds_curves_alone(folder: Path) -> bool:
+    """Say whether a folder holds nothing, or what `--curves` writes: each as SVG and as PNG."""
+    names = {path.name for path in folder.iterdir()}
+    drawn = {path.stem for path in folder.iterdir()} & CURVES.keys()
+    return names == {f"{name}{suffix}" for name in drawn for suffix in (".svg", ".png")}
 
 
 def write_figures(folder: Path, pictures: Sequence[Picture]) -> list[Path]:
