@@ -111,8 +111,12 @@ def _started(number: int) -> str | None:
 
 def _started_by_ps(number: int) -> str | None:
     command = ["ps", "-o", "lstart=", "-p", str(number)]
+    # Who looks on may live in another language and another time zone than who trains.
+    plain = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+        found = subprocess.run(
+            command, capture_output=True, text=True, timeout=5, check=True, env=plain
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip() or None
