@@ -212,7 +212,7 @@ def script(shell):
 def run_shell(shell, code, cwd):
     environment = {**os.environ, "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(
-        [shell, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60
+        [shell, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
     )
 
 

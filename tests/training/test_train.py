@@ -268,7 +268,7 @@ def test_a_signal_saves_and_the_run_goes_on(tmp_path, number, code):
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     wait_for(tmp_path / "run" / "metrics.jsonl")
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == code, errors
     assert "qcli train --resume run" in errors
     record = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -356,7 +356,7 @@ def same_weights(one, two):
     )
 
 
-def wait_for(path, seconds=120):
+def wait_for(path, seconds=300):
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not appear"
