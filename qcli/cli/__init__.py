@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -93,6 +94,9 @@ def main() -> NoReturn:
     # when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # An author's accent must not end a command where the terminal knows no such letter.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if "_QCLI_COMPLETE" in os.environ:
         from qcli.cli.shells import be_silent, register_shells
 

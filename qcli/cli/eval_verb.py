@@ -8,23 +8,12 @@ from typing import Any
 
 import click
 
-from qcli.cli.options import is_main_process, json_option, plugin_options
+from qcli.cli.options import is_main_process, json_option, measuring_options, plugin_options
 
 
 @click.command("eval")
 @click.argument("run", type=Path)
-@click.option("-p", "--data-dir", type=Path, metavar="DIR", help="Where data sets lie.")
-@click.option(
-    "--weights",
-    type=click.Choice(["best", "last"]),
-    default="best",
-    show_default=True,
-    help="Which epoch's weights.",
-)
-@click.option("--cpu", is_flag=True, help="Leave GPUs alone.")
-@click.option(
-    "--threads", type=click.IntRange(1, 1024), help="CPU threads; default: torch's choice."
-)
+@measuring_options
 @click.option(
     "--by-class", is_flag=True, help="Tell the scores of each class, and which it is taken for."
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -90,6 +91,34 @@ _RECIPE_OPTIONS = (
         help="Insist on a quantization recipe, which quantizes by itself.",
     ),
 )
+
+
+_DATA = click.option("-p", "--data-dir", type=Path, metavar="DIR", help="Where data sets lie.")
+_WEIGHTS = click.option(
+    "--weights",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Which epoch's weights.",
+)
+_MEASURING_OPTIONS = (
+    _DATA,
+    _WEIGHTS,
+    click.option("--cpu", is_flag=True, help="Leave GPUs alone."),
+    click.option(
+        "--threads", type=click.IntRange(1, 1024), help="CPU threads; default: torch's choice."
+    ),
+)
+
+
+def weights_options(function: F) -> F:
+    """Add --weights and --data-dir."""
+    return add_options(function, (_WEIGHTS, _DATA))
+
+
+def measuring_options(function: F) -> F:
+    """Add --data-dir, --weights, --cpu and --threads, of verbs that measure a run's network."""
+    return add_options(function, _MEASURING_OPTIONS)
 
 
 def recipe_options(function: F) -> F:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from qcli.cli.options import is_main_process, json_option, plugin_options
+from qcli.cli.options import is_main_process, json_option, measuring_options, plugin_options
 from qcli.errors import UsageError
 
 
@@ -27,24 +27,13 @@ from qcli.errors import UsageError
     metavar="TEXT",
     help="What a run is called; once for each RUN, in their order; default: their folders' names.",
 )
-@click.option("-p", "--data-dir", type=Path, metavar="DIR", help="Where data sets lie.")
 @click.option(
     "--images",
     type=click.IntRange(1),
     help="How many test images are measured; default: all, of a large network as many as take "
     "about a minute.",
 )
-@click.option(
-    "--weights",
-    type=click.Choice(["best", "last"]),
-    default="best",
-    show_default=True,
-    help="Which epoch's weights.",
-)
-@click.option("--cpu", is_flag=True, help="Leave GPUs alone.")
-@click.option(
-    "--threads", type=click.IntRange(1, 1024), help="CPU threads; default: torch's choice."
-)
+@measuring_options
 @json_option
 @plugin_options
 def command(

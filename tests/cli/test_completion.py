@@ -101,7 +101,9 @@ def test_names_of_recipes_and_experiments(folder):
     quantization = [name for name in shipped_recipes("quantization") if name.startswith("lsq")]
     assert complete("train", "--quant-json", "lsq") == quantization
     assert complete("plan", "--train-json", "mi") == ["mine.json"]
-    assert complete("check", "search-2") == ["search-2b", "search-2b-integer"][:None] or True
+    searches = [name for name in shipped_recipes("quantization") if name.startswith("search-2")]
+    assert complete("check", "search-2") == searches
+    assert "search-2b" in searches
     ids = [row.id for table in load_tables() for row in table.rows]
     assert sorted(complete("reproduce", "s")) == sorted(id for id in ids if id.startswith("s"))
 
@@ -189,12 +191,15 @@ def test_no_completion_imports_torch(folder):
 
 
 def test_an_answer_takes_little_work(folder):
+    # 0.2 s on an idle machine; torch alone takes more than this limit. One of three is not held up.
+    assert min(seconds_of_answer(folder) for _ in range(3)) < 1.0
+
+
+def seconds_of_answer(folder):
     start = os.times()
     assert ask("show", "", cwd=folder).stdout
     end = os.times()
-    spent = end.children_user + end.children_system - start.children_user - start.children_system
-    # 0.2 s on an idle machine; torch alone takes more than this limit.
-    assert spent < 1.0
+    return end.children_user + end.children_system - start.children_user - start.children_system
 
 
 needs = {
