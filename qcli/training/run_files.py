@@ -58,7 +58,6 @@ _RECORD = _object(
     teacher_sha256=_NAME,
     device=_TEXT,
     compiled={"type": "boolean"},
-    process_id=_COUNT,
     git_commit=_NAME,
 )
 _SCORES = _object({"top1": _NUMBER}, epoch=_POSITIVE, top5=_NUMBER, loss=_NUMBER)
