@@ -22,8 +22,9 @@ def check_image_size(network: str, image_shape: ImageShape, smallest: int) -> No
     if min(height, width) < smallest:
         raise qcli.UsageError(
             f"{network}: images of {format_shape(image_shape)} are too small; the smallest allowed "
-            f"are {format_shape((channels, smallest, smallest))}. Choose larger images, or another "
-            "network: run `qcli list architectures`"
+            f"are {format_shape((channels, smallest, smallest))}. Enlarge them: "
+            f"--set dataset.image_size={smallest}, or choose another network: "
+            "`qcli list architectures`"
         )
 
 

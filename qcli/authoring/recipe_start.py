@@ -27,8 +27,9 @@ TRAINING: Mapping[str, Any] = {
     "augment": [],
     "epochs": 100,
     "batch_size": 128,
-    "lr": {"kind": "cosine", "start": 0.1, "end": 0},
-    "optimizer": {"name": "sgd", "momentum": 0.9, "weight_decay": 1e-4},
+    # Trains networks without norms, too.
+    "lr": {"kind": "cosine", "start": 0.001, "end": 0},
+    "optimizer": {"name": "adam"},
     "seed": 0,
 }
 

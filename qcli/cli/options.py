@@ -29,6 +29,16 @@ def debug_option(function: F) -> F:
     )(function)
 
 
+def _require_files(
+    ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Refuse a file that is not there: it would be missed only by what names its entries."""
+    for module in value:
+        if module.endswith(".py") and not Path(module).is_file():
+            raise click.BadParameter(f"found {module}, which is no file")
+    return value
+
+
 def plugin_options(function: F) -> F:
     """Add --plugin and --debug."""
     function = debug_option(function)
@@ -37,6 +47,7 @@ def plugin_options(function: F) -> F:
         "plugins",
         multiple=True,
         metavar="MODULE",
+        callback=_require_files,
         help="Load a module or .py file of your own as a plugin; may be repeated.",
     )(function)
 

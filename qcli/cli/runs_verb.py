@@ -66,7 +66,10 @@ def list_runs(folders: tuple[Path, ...], states: tuple[str, ...], as_json: bool)
     elif found:
         say(f"{len(found)} runs, none of them {' or '.join(states)}")
     else:
-        say(f"no run in {', '.join(map(str, folders))}; to make one: qcli train")
+        say(
+            f"no run in {', '.join(map(str, folders))}; name another folder, as in qcli runs ., "
+            "or make one: qcli train"
+        )
 
 
 def _say_next(runs: Sequence[RunOverview]) -> None:

@@ -469,3 +469,9 @@ def test_schema_blames_no_entry_where_none_is_named():
     recipe = {"name": "x", "dataset": {"noise": 0}, "epochs": 1, "batch_size": 1, "lr": 0.1}
     (error,) = validator.iter_errors(recipe)
     assert error.message == "'name' is a required property"
+
+
+def test_a_plugin_file_that_is_not_there_is_said_also_where_nothing_of_it_is_named():
+    done = CliRunner().invoke(cli, ["plan", "-a", "lenet5", "--plugin", "nope.py"])
+    assert done.exit_code == 2
+    assert "found nope.py, which is no file" in done.output

@@ -47,7 +47,9 @@ def test_states_are_filtered(failed_run, tmp_path):
 
 def test_no_runs_yet(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert invoke().stderr == "no run in runs; to make one: qcli train\n"
+    assert invoke().stderr == (
+        "no run in runs; name another folder, as in qcli runs ., or make one: qcli train\n"
+    )
     assert json.loads(invoke("--json").stdout) == {"schema_version": 1, "runs": []}
 
 
