@@ -1,7 +1,6 @@
 """The laws hold for every bundled exporter, and each catches an exporter that breaks it."""
 
 import itertools
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,7 +142,8 @@ def run_anything(path, images):
         ({"needs_integers": False}, "AssertionError"),
         ({"options": {"level": {"description": "", "default": 1}}}, "keyword parameters []"),
     ],
-    ids=lambda each: "" if isinstance(each, str) else json.dumps(each, default=repr)[:40],
+    # Not of the functions: their addresses differ between processes.
+    ids=lambda each: each if isinstance(each, str) else next(iter(each)),
 )
 def test_each_law_is_found_broken(changes, found):
     with pytest.raises(LawBroken) as caught:
