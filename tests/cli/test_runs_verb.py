@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
@@ -117,7 +118,9 @@ def test_ctrl_c_ends_the_watching_and_nothing_else(tmp_path):
     live = {**RUN, "status": "running", "process": Owner.this_process().to_json()}
     (tmp_path / "run.json").write_text(json.dumps(live))
     (tmp_path / "training.json").write_text('{"epochs": 4}')
-    watching = start("runs", "watch", tmp_path, cwd=tmp_path)
+    # A shell's background job ignores Ctrl-C, and so would what these tests start.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    watching = start("runs", "watch", tmp_path, cwd=tmp_path, preexec_fn=heed)
     assert b"  running  epoch 0 of 4" in watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
     _, err = watching.communicate(timeout=300)

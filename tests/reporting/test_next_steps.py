@@ -67,8 +67,10 @@ def parse(command, words):
 
 
 @pytest.mark.parametrize("verb", STEPS)
-def test_every_command_is_understood(verb):
+def test_every_command_is_understood(verb, tmp_path, monkeypatch):
     assert STEPS[verb]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my plugin.py").touch()
     for command in STEPS[verb]:
         program, *words = shlex.split(command)
         assert program in PROGRAMS
