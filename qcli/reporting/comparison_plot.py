@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qcli.errors import UsageError
+from qcli.errors import RunError
 
 if TYPE_CHECKING:
     from qcli.campaign.comparison import Contender
@@ -23,7 +23,7 @@ def plot_comparison(contenders: Sequence[Contender], path: Path) -> None:
         path: A .png, .svg or .pdf file.
 
     Raises:
-        UsageError: The file cannot be written.
+        RunError: The file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -41,7 +41,7 @@ def plot_comparison(contenders: Sequence[Contender], path: Path) -> None:
     try:
         figure.savefig(path)
     except OSError as error:
-        raise UsageError(f"--plot {path}: {error}") from None
+        raise RunError(f"--plot {path} cannot be written: {error}") from None
 
 
 def _families(contenders: Sequence[Contender]) -> dict[str, list[Contender]]:

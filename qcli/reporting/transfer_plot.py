@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qcli.errors import UsageError
+from qcli.errors import RunError
 
 if TYPE_CHECKING:
     from qcli.quantization.transfer import Curve, Transfer
@@ -51,7 +51,7 @@ def plot_transfers(transfers: Sequence[Transfer], path: Path) -> None:
     """Write the curves to a .svg, .png or .pdf file.
 
     Raises:
-        UsageError: The file cannot be written.
+        RunError: The file cannot be written.
     """
     try:
         if path.suffix == ".svg":
@@ -59,7 +59,7 @@ def plot_transfers(transfers: Sequence[Transfer], path: Path) -> None:
         else:
             _save(transfers, path)
     except OSError as error:
-        raise UsageError(f"--plot {path}: {error}") from None
+        raise RunError(f"--plot {path} cannot be written: {error}") from None
 
 
 def _save(transfers: Sequence[Transfer], file: Any, **options: Any) -> None:
