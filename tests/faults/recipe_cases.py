@@ -27,7 +27,7 @@ from qcli.recipe.setting import Request, resolve_setting
 from qcli.training.optimizer import make_optimizer
 
 KINDS = ("training", "quantization", "experiments")
-LONGEST_SECONDS = 5.0
+LONGEST_SECONDS = 1.0
 FIELDS = sorted({key for kind in KINDS[:2] for key in load_schema(kind)["properties"]})
 
 

@@ -77,7 +77,7 @@ def fuzz(seeds, packed, folder, tally):
         tally.cases += 1
         tally.tracebacks += not outcome.is_clean
         ran += outcome.code == 0
-        if not outcome.is_clean or seconds > 10:
+        if not outcome.is_clean or seconds > 2:
             failures.append(f"{seed}: {seconds:.1f} s, {outcome.code} {outcome.stderr[-500:]}")
     assert not failures, "\n".join([f"{len(failures)} failures", *failures[:12]])
     return ran
