@@ -93,7 +93,10 @@ def read_run(path: Path) -> Run:
     run = RunDirectory(path)
     record = run.record()
     if not (path / "result.json").exists():
-        raise RunError(f"{path} is not finished; go on with it: qcli train --resume {path}")
+        raise RunError(
+            f"{path} is not finished, it has no result.json; go on with it: "
+            f"qcli train --resume {path}"
+        )
     result, totals = run.result(), run.read("plan.json").get("totals")
     if not totals:
         raise RunError(f"{path / 'plan.json'} is damaged: it has no totals")

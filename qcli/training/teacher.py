@@ -49,8 +49,8 @@ def find_teacher(path: Path) -> tuple[Path, str]:
     if path.name in WEIGHTS and (path.parent / "run.json").exists():
         return path.parent, WEIGHTS[path.name]
     raise UsageError(
-        f"--teacher {path}: allowed: a run directory of qcli train, which says how its network is "
-        f"built, or a file in one: {' or '.join(WEIGHTS)}"
+        f"--teacher {path}: allowed: a run directory of qcli train, whose run.json says how its "
+        f"network is built, or a file in one: {' or '.join(WEIGHTS)}"
     )
 
 

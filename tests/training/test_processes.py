@@ -105,12 +105,16 @@ def test_two_processes_give_the_losses_of_one(tmp_path, quantization, changes, t
 
 
 def compare_statistics(folder, tolerance):
-    """What quantizers measure over all processes: steps, bases, ranges."""
+    """What quantizers measure over all processes: steps, bases, ranges.
+
+    Compared as whole tensors: one weight that was rounded to another level moves its own range.
+    """
     one, two = (load_file(folder / run / "last.safetensors") for run in ("one", "two"))
     assert one.keys() == two.keys()
     for name in one:
         if name.rpartition(".")[2] in ("step_size", "basis", "low", "high", "magnitude", "scale"):
-            torch.testing.assert_close(two[name], one[name], rtol=tolerance, atol=tolerance / 10)
+            distance = torch.linalg.vector_norm(two[name] - one[name])
+            assert distance <= tolerance * torch.linalg.vector_norm(one[name]), name
 
 
 def test_torchrun_works_and_a_run_of_two_resumes_with_two_alone(tmp_path):
