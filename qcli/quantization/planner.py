@@ -257,10 +257,17 @@ class _Planner:
     def _feeding(
         self, name: str, slots: Mapping[str, Mapping[str, SlotPlan | None]]
     ) -> SlotPlan | None:
-        """Return the last quantizer that a layer's input has passed, of a module or of a block."""
+        """Return the last quantizer that a layer's input has passed, of a module or of a block.
+
+        Of parts that meet in it the widest, and None where one of them is float.
+        """
         before = (self.survey.producers.get(name, ""), *self.survey.visit(name).sources)
         passed = [slots.get(each, {}).get("output") for each in before]
-        return next((slot for slot in reversed(passed) if slot), None)
+        last = next((slot for slot in reversed(passed) if slot), None)
+        parts = [slots.get(each, {}).get("output") for each in self.survey.parts.get(name, ())]
+        met = [slot for slot in parts if slot]
+        widest = max(met, key=lambda slot: slot.bits) if met and len(met) == len(parts) else None
+        return last or widest
 
 
 def _matches(rule: Rule, name: str, module: nn.Module) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from qcli.errors import PlanError
 from qcli.quantization.nonnegative import find_nonnegative
+from qcli.quantization.parts import PASSING, find_parts
 
 QUANTIZABLE = (
     nn.Conv1d,
@@ -26,8 +27,6 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.PReLU, nn.Identity)
 # They keep the scale of what they receive.
 HOMOGENEOUS = (nn.ReLU, nn.PReLU, nn.Identity, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-# They change the place of values and not their kind: neighbors are looked for beyond them.
-PASSING = (nn.Flatten, nn.Dropout, nn.ZeroPad2d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 
 
 @dataclass
@@ -60,12 +59,14 @@ class Survey:
         producers: By dotted name, the module whose output the module receives.
         consumers: By dotted name, the module that receives the module's output.
         nonnegative: The modules whose "input" and "output" cannot be negative.
+        parts: By dotted name, the modules whose outputs meet in what the module receives.
     """
 
     visits: dict[str, Visit] = field(default_factory=dict)
     producers: dict[str, str] = field(default_factory=dict)
     consumers: dict[str, str] = field(default_factory=dict)
     nonnegative: Mapping[str, set[str]] = field(default_factory=dict)
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def visit(self, name: str) -> Visit:
         """Return what was seen of a module; a module that was never called has 0 calls."""
@@ -97,7 +98,9 @@ def survey_model(model: nn.Module, image_shape: tuple[int, ...]) -> Survey:
     visits = _visits(model, image_shape)
     graph = _trace(model)
     modules = dict(model.named_modules())
-    return Survey(visits, *_neighbors(graph, modules), find_nonnegative(graph, modules))
+    neighbors = _neighbors(graph, modules)
+    nonnegative, parts = find_nonnegative(graph, modules), find_parts(graph, modules)
+    return Survey(visits, *neighbors, nonnegative, parts)
 
 
 def _visits(model: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Visit]:
