@@ -10,8 +10,8 @@ import click
 from click.core import ParameterSource
 
 from qcli.cli.campaign_options import campaign_options, make_campaign, print_cost, run_campaign
+from qcli.cli.drawing_file import PLOTS, require_new_drawing
 from qcli.cli.options import plugin_options
-from qcli.cli.plot_file import check_plot_file
 from qcli.errors import RunError, UsageError
 from qcli.recipe.experiment import Row
 from qcli.recipe.flags import read_override
@@ -51,7 +51,7 @@ FOLDER = Path("runs/compare")
     metavar="KEY=VALUE",
     help="Change one field in all the grid; may be repeated.",
 )
-@click.option("--plot", type=Path, metavar="FILE", help="Plot accuracy against cost: .png, .svg.")
+@click.option("--plot", type=Path, metavar="FILE", help="Plot accuracy against cost in a new file.")
 @campaign_options
 @plugin_options
 def command(
@@ -92,7 +92,7 @@ def _require_plottable(plot: Path, *, dry_run: bool) -> None:
     """Refuse before hours of training what could not be plotted after them."""
     if dry_run:
         raise UsageError("--plot has nothing to plot with --dry-run; leave one out")
-    check_plot_file(plot)
+    require_new_drawing("--plot", plot, PLOTS)
 
 
 def _refuse_grid_options(runs: tuple[Path, ...]) -> None:

@@ -10,6 +10,7 @@ import click
 
 from qcli.catalog.catalog import Catalog
 from qcli.catalog.load import load_catalog
+from qcli.cli.drawing_file import require_new_drawing
 from qcli.cli.options import (
     json_option,
     make_request,
@@ -51,7 +52,7 @@ def command(
     Needs no data: without -d the network's own image size and number of classes are used.
     """
     if graph:
-        _require_new(graph)
+        require_new_drawing("--graph", graph, (".svg",))
     catalog = load_catalog(plugins)
     request = make_request(options)
     setting = resolve_setting(request, catalog)
@@ -78,16 +79,6 @@ def _say_next(request: Request, setting: Setting, plugins: tuple[str, ...]) -> N
 
     dataset = setting.dataset.name if setting.dataset else None
     say_next(after_plan(request, plugins, recipes_for(request.architecture, dataset)))
-
-
-def _require_new(path: Path) -> None:
-    """Refuse a file that cannot be written, or that would be overwritten, before any work."""
-    if path.suffix != ".svg":
-        raise UsageError(f'--graph: found "{path}", allowed: a file that ends in .svg')
-    if not path.parent.is_dir():
-        raise UsageError(f"--graph: the folder {path.parent} does not exist")
-    if path.exists() or path.is_symlink():
-        raise UsageError(f"--graph: {path} exists; name a new file, or remove it")
 
 
 def _draw(setting: Setting, catalog: Catalog, path: Path) -> None:

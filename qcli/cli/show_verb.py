@@ -13,9 +13,9 @@ import click
 from qcli.catalog.catalog import Catalog, Offer
 from qcli.catalog.entries import ArchitectureEntry, DatasetEntry, QuantizerEntry
 from qcli.catalog.load import load_catalog
+from qcli.cli.drawing_file import PLOTS, require_new_drawing
 from qcli.cli.list_verb import ENTRY_KINDS
 from qcli.cli.options import json_option, plugin_options
-from qcli.cli.plot_file import check_plot_file
 from qcli.errors import PluginError, suggest
 from qcli.recipe.document import read_document
 from qcli.recipe.experiment import Row, Table, load_tables, with_parents
@@ -31,7 +31,7 @@ from qcli.recipe.wording import allowed_values
     "--plot",
     type=Path,
     metavar="FILE",
-    help="Draw a quantizer's curve, levels, boundaries and gradient: .png, .svg.",
+    help="Draw a quantizer's curve, levels, boundaries and gradient in a new file: .png, .svg.",
 )
 @json_option
 @plugin_options
@@ -55,7 +55,7 @@ def command(name: str, plot: Path | None, as_json: bool, plugins: tuple[str, ...
 
 def _plot(entry: QuantizerEntry, path: Path) -> None:
     """Draw a quantizer; only this imports torch."""
-    check_plot_file(path)
+    require_new_drawing("--plot", path, PLOTS)
     from qcli.quantization.portrait import portray
     from qcli.reporting.transfer_plot import plot_transfers
 

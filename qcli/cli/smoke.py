@@ -59,6 +59,8 @@ def run_smoke(setting: Setting, options: Mapping[str, Any], catalog: Catalog) ->
     for name, flag in WITHOUT_EFFECT.items():
         if options.get(name):
             report.note(f"{flag} has no effect with --smoke")
+    if options["threads"] == "auto":
+        report.note("--threads auto has no effect with --smoke")
     small = make_small(setting, catalog, teacher=options["teacher"], note=report.note)
     with stopped_by_signals(), TemporaryDirectory(prefix="qcli-smoke-") as temporary:
         run = options["work_dir"] or Path(temporary) / "run"

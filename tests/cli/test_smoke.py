@@ -50,7 +50,9 @@ def test_every_recipe_becomes_a_small_one(name, catalog):
 
 
 def test_a_network_that_is_not_ready_for_integers(tmp_path):
-    done = smoke("-p", "DATA", "--epochs", 7, "--tensorboard", "--patience", 3, "-v")
+    done = smoke(
+        "-p", "DATA", "--epochs", 7, "--tensorboard", "--patience", 3, "--threads", "auto", "-v"
+    )
     assert done.exit_code == 0, done.output
     assert "layer conv1: its weight is float; give it a weight quantizer" in done.stdout
     assert "export weights: " in done.stdout
@@ -59,6 +61,7 @@ def test_a_network_that_is_not_ready_for_integers(tmp_path):
     assert "--epochs has no effect with --smoke" in done.stderr
     assert "--tensorboard has no effect with --smoke" in done.stderr
     assert "--patience has no effect with --smoke" in done.stderr
+    assert "--threads auto has no effect with --smoke" in done.stderr
     assert "4 layers have quantized weights" in done.stdout
     assert {path.name for path in tmp_path.iterdir()} == {"temporary"}
 

@@ -1,4 +1,4 @@
-"""`qcli plan --graph` draws a network into a new file, and nowhere else."""
+"""Verbs that draw write a new file, and nothing else."""
 
 import pytest
 from click.testing import CliRunner
@@ -20,19 +20,27 @@ def test_it_draws_beside_the_plan(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["net.svg"]
 
 
+DRAWERS = {
+    "plan": ("plan", "-a", "lenet5", "--quant-json", "no-such-recipe", "--graph"),
+    "show": ("show", "lsq", "--plot"),
+    "compare": ("compare", "no-run", "no-other", "--plot"),
+}
+
+
+@pytest.mark.parametrize("verb", DRAWERS)
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         ("old.svg", "old.svg exists; name a new file, or remove it"),
         ("link.svg", "link.svg exists; name a new file, or remove it"),
-        ("net.png", 'net.png", allowed: a file that ends in .svg'),
+        ("net.gif", 'net.gif", allowed: a file that ends in'),
         ("nowhere/net.svg", "nowhere does not exist"),
     ],
 )
-def test_a_file_that_cannot_be_is_refused_before_any_work(tmp_path, name, text):
+def test_a_file_that_cannot_be_is_refused_before_any_work(tmp_path, verb, name, text):
     (tmp_path / "old.svg").write_text("mine")
     (tmp_path / "link.svg").symlink_to(tmp_path / "gone")
-    done = plan("--quant-json", "no-such-recipe", "--graph", tmp_path / name)
+    done = CliRunner().invoke(cli, [*DRAWERS[verb], str(tmp_path / name)])
     assert text in str(done.exception)
     assert done.stdout == ""
     assert (tmp_path / "old.svg").read_text() == "mine"
