@@ -145,6 +145,7 @@ def verbs(folder: Path) -> dict[str, tuple[tuple[str, ...], str]]:
         "verify": (("verify", "trained", "--format", "packed"), "trained/verify.json"),
         "data pack": (pack, "made"),
         "compare --plot": (table, "made.svg"),
+        "report": (("report", "trained", "-o", "made"), "made"),
     }
 
 

@@ -15,7 +15,7 @@ from qcli.reporting.report.html import Document, write_html
 from qcli.reporting.report.page import RunPage, make_page
 from qcli.reporting.report.picture import Picture, drawing, make_name
 from qcli.reporting.report.table import Table, write_bytes, write_count, write_percent, write_text
-from qcli.reporting.report.writing import write_figures, write_report
+from qcli.reporting.report.writing import filled, write_figures, write_report
 from qcli.training.run_account import part_of
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def draw_runs(accounts: Mapping[str, RunAccount], folder: Path) -> Made:
     """Draw the training curves of runs over each other, as files alone."""
     with drawing():
         pictures = draw_curves(accounts)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_figures(folder, pictures)
+    with filled(folder) as place:
+        write_figures(place, pictures)
     missing = {label: _lacks(account) for label, account in accounts.items()}
     return Made(folder, len(pictures), missing)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from qcli.errors import UsageError
@@ -37,15 +40,32 @@ def _holds_curves_alone(folder: Path) -> bool:
     return names == {f"{name}{suffix}" for name in drawn for suffix in (".svg", ".png")}
 
 
-def write_figures(folder: Path, pictures: Sequence[Picture]) -> list[Path]:
+@contextmanager
+def filled(folder: Path) -> Iterator[Path]:
+    """Yield where to write what a folder is to hold.
+
+    A new folder appears whole or not at all; in one that holds something, files are replaced one
+    by one.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        yield folder
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    partial.mkdir()
+    try:
+        yield partial
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_figures(folder: Path, pictures: Sequence[Picture]) -> None:
     """Write figures as SVG and PNG, in place of those of an earlier report."""
-    files = []
     for picture in pictures:
         for suffix, content in ((".svg", picture.svg.encode()), (".png", picture.png)):
             if content is not None:
-                files.append(folder / f"{picture.name}{suffix}")
-                _put(files[-1], content)
-    return files
+                _put(folder / f"{picture.name}{suffix}", content)
 
 
 def write_report(folder: Path, page: str, figures: Sequence[tuple[str, Sequence[Picture]]]) -> Path:
@@ -59,16 +79,17 @@ def write_report(folder: Path, page: str, figures: Sequence[tuple[str, Sequence[
     Returns:
         The page's path.
     """
-    for name, pictures in figures:
-        place = folder / FIGURES / name
-        place.mkdir(parents=True, exist_ok=True)
-        write_figures(place, pictures)
-    write_atomically(folder / PAGE, lambda path: _put(path, page.encode()))
+    with filled(folder) as place:
+        for name, pictures in figures:
+            beside = place / FIGURES / name
+            beside.mkdir(parents=True, exist_ok=True)
+            write_figures(beside, pictures)
+        _put(place / PAGE, page.encode())
     return folder / PAGE
 
 
 def _put(path: Path, content: bytes) -> None:
-    # A link that lies there is replaced, not followed.
-    path.unlink(missing_ok=True)
-    with path.open("xb") as file:
-        file.write(content)
+    def write(beside: Path) -> None:
+        beside.write_bytes(content)
+
+    write_atomically(path, write)
