@@ -3,14 +3,16 @@
 import html
 import json
 import re
-import shutil
 from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from qcli.cli import cli
 from qcli.errors import RunError, UsageError
+from qcli.reporting.report.page import label_runs
 from qcli.training.run_directory import RunDirectory
 
 HOSTILE = '</title><script>alert(1)</script><img src=x onerror="alert(1)">&amp;\u202e$x$'
@@ -323,11 +325,18 @@ def test_a_link_in_an_earlier_report_is_replaced_not_followed(copy, run_qcli, tm
     assert not (figures / "top1.svg").is_symlink()
 
 
-def test_a_folder_that_another_run_had_is_not_mistaken(trained, run_qcli, tmp_path):
-    """Runs in folders of one name are told apart by their paths."""
-    for name in ("a", "b"):
-        shutil.copytree(trained, tmp_path / name / "run", ignore=shutil.ignore_patterns("report"))
-    runs = (tmp_path / "a" / "run", tmp_path / "b" / "run")
-    run_qcli("report", *runs, "--curves", "-o", tmp_path / "out")
-    text = (tmp_path / "out" / "top1.svg").read_text()
-    assert str(tmp_path)[:20] in text
+@pytest.mark.parametrize(
+    ("paths", "labels"),
+    [
+        (["a/run", "b/run"], ["a/run", "b/run"]),
+        (["a/seed0", "a/seed1"], ["a/seed0", "a/seed1"]),
+        (["row/seed0"], ["row/seed0"]),
+        (["a/seed0/x", "b/seed0/x"], ["a/seed0/x", "b/seed0/x"]),
+        (["a/one", "b/two"], ["one", "two"]),
+    ],
+)
+def test_runs_are_called_by_as_many_folders_as_tell_them_apart(paths, labels):
+    accounts = [SimpleNamespace(path=Path("/runs") / path) for path in paths]
+    assert list(label_runs(accounts, ())) == labels
+    given = [f"label {number}" for number, _ in enumerate(paths)]
+    assert list(label_runs(accounts, given)) == given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -155,11 +156,14 @@ def _describe(each: Distribution) -> Iterator[str]:
 def label_runs(accounts: Sequence[RunAccount], labels: Sequence[str]) -> Mapping[str, RunAccount]:
     """Return runs by what they are called: labels that are given, or the names of their folders.
 
-    Folders that are called alike are told apart by their whole path.
+    With as many folders above as tell them apart; a run of a campaign, seed0, is no name alone.
     """
-    names = [account.path.resolve().name for account in accounts]
-    chosen = [
-        name if names.count(name) == 1 else str(account.path)
-        for name, account in zip(names, accounts, strict=True)
-    ]
-    return dict(zip(labels or chosen, accounts, strict=True))
+    paths = [account.path.resolve() for account in accounts]
+    longest = max(len(path.parts) for path in paths)
+    tails = (["/".join(path.parts[-depth:]) for path in paths] for depth in range(1, longest + 1))
+    names = next(
+        each
+        for each in tails
+        if len(set(each)) == len(each) and not any(re.fullmatch(r"seed\d+", name) for name in each)
+    )
+    return dict(zip(labels or names, accounts, strict=True))
