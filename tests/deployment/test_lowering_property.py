@@ -75,7 +75,7 @@ def test_some_networks(drawn):
 
 @pytest.mark.slow
 @given(drawn_networks())
-@settings(QUIET, max_examples=2000)
+@settings(QUIET, max_examples=1000)
 def test_many_networks(drawn):
     check(drawn)
 
@@ -88,7 +88,7 @@ def deployment_of(lowered):
 @pytest.mark.slow
 def test_many_networks_in_onnx(tmp_path):
     @given(drawn_networks())
-    @settings(QUIET, max_examples=300)
+    @settings(QUIET, max_examples=200)
     def run(drawn):
         lowered = lower_drawn(drawn)
         expected = run_graph(lowered.graph, lowered.images)

@@ -72,9 +72,12 @@ class Races:
         """Remove the folder of a run that trains."""
         child = self._begin()
         time.sleep(self.random.uniform(0, self.seconds / 4))
-        shutil.rmtree(self.run, ignore_errors=True)
+        # In one step: what is written while files are removed one by one would keep the folder.
+        moved = self._move()
+        finished = (moved / "result.json").exists()
+        shutil.rmtree(moved)
         ended = child.wait()
-        faults = self._judge_gone(ended)
+        faults = [] if finished else self._judge_gone(ended)
         if any(path.is_file() for path in self.run.rglob("*")):
             faults.append("it was written to again")
         self._end("removed while it trains", faults, ended)
@@ -82,12 +85,13 @@ class Races:
     def replaced(self) -> None:
         """Move the folder of a run that trains away, and start another in its place."""
         child = self._begin()
-        self.run.rename(self.folder / "moved")
+        moved = self._move()
+        finished = (moved / "result.json").exists()
         ended = [run(self.folder, *self.command, "-o", "run"), child.wait()]
-        faults = self._judge_gone(ended[1])
+        faults = [] if finished else self._judge_gone(ended[1])
         faults += difference(facts_of(self.run), self.whole)
         shutil.rmtree(self.run)
-        (self.folder / "moved").rename(self.run)
+        moved.rename(self.run)
         ended.append(run(self.folder, *self.resume))
         faults += difference(facts_of(self.run), self.whole)
         self._end("replaced while it trains", faults, *ended)
@@ -96,6 +100,9 @@ class Races:
         child = start(self.folder, *self.command, "-o", "run")
         wait_for_checkpoint(self.run, child, self.random.randrange(2))
         return child
+
+    def _move(self) -> Path:
+        return self.run.rename(self.folder / "moved")
 
     def _judge_gone(self, ended: Ended) -> list[str]:
         if ended.code != 1:

@@ -21,7 +21,7 @@ FAMILIES = {
     "lenet5": (28, "lenet5-mnist-100ep"),
     "resnet20": (32, "resnet20-cifar10-200ep"),
     "vgg_small": (32, "vgg_small-cifar10-200ep"),
-    "resnet18": (64, "resnet18-imagenet-120ep"),
+    "resnet18": (32, "resnet18-imagenet-120ep"),
 }
 STEPS = 2
 
