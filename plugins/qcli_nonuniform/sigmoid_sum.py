@@ -118,8 +118,7 @@ def _emit(
         values = (levels * scale).unbind()
         value = torch.zeros_like(z).add_(values[0])
         for edge, level in zip(edges.unbind(), values[1:], strict=True):
-            # With the weights 0 and 1, lerp returns one of its ends, bit for bit.
-            value.lerp_(level, (z - edge).ge_(0))
+            value = torch.where(z >= edge, level, value)
         return value
     total = torch.zeros_like(z).add_(levels[0])
     exponents = _exponents(z, edges, temperature, exponent_clamp)

@@ -182,8 +182,8 @@ class Quantizer(nn.Module):
     def health(self, latent: Tensor | None) -> Mapping[str, float]:
         """Return numbers worth watching while training, by name; nothing is changed or drawn.
 
-        All are recorded. Judged are `step`, `clip` and `scale`, the smallest of the layer, which
-        must stay positive, and `entropy`, 0..1, how undecided a search is, which must fall.
+        All are recorded. Judged are `step`, `clip`, `scale` and `gain`, the smallest of the layer,
+        which must stay positive, and `entropy`, 0..1, how undecided a search is, which must fall.
 
         Args:
             latent: The weight's latent; None for inputs, outputs.

@@ -9,7 +9,7 @@ from qcli.quantization.health import Health
 
 # Ten times float32's epsilon, at which quantizers stop a step that would become negative.
 SMALLEST_SIZE = 1.2e-6
-SIZES = ("step", "clip", "scale")
+SIZES = ("step", "clip", "scale", "gain")
 # Ternary weights may have few zeros, and binary values nothing between two ends: levels from 4 on.
 FEWEST_LEVELS_WITH_ENDS = 4
 # Of a bell curve on four levels, as its quantizers start, a third lies at the ends.

@@ -135,6 +135,16 @@ def test_a_step_forced_tiny_is_collapsed(make, bits):
     assert kinds(measure(quantizer, latent)) == ["collapsed"]
 
 
+@pytest.mark.parametrize("name", ["input_gain", "output_scale"])
+def test_a_gain_or_a_scale_forced_tiny_is_collapsed(make, name):
+    """What a tiny gain multiplies lies below every edge: the cause is told, not one level alone."""
+    quantizer = make("quantization_networks", tuple(WEIGHT.shape), bits=2)
+    latent = start(quantizer, WEIGHT)
+    assert kinds(measure(quantizer, latent)) == []
+    getattr(quantizer, name).data.fill_(torch.finfo(torch.float32).eps)
+    assert kinds(measure(quantizer, latent)) == ["collapsed"]
+
+
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_a_step_too_small_for_its_weights_saturates_them(make, bits):
     quantizer = make("lsq", tuple(WEIGHT.shape), bits=bits)
