@@ -59,8 +59,9 @@ def _walk(
         find_boundaries(levels).unbind(-1), levels[..., 1:].unbind(-1), strict=True
     ):
         above = (x - boundary.reshape(shape)).gt_(0)
-        # With the weights 0 and 1, lerp returns one of its ends, bit for bit.
-        value.lerp_(level.reshape(shape), above)
+        # With the weights 0 and 1, lerp returns one of its ends, bit for bit. Compiled, it takes no
+        # end of another rank in channels_last.
+        value.lerp_(level.reshape(shape).expand_as(value), above)
         if tallies:
             beyond.append(_tally(above, x, shape))
     if not tallies:

@@ -108,6 +108,26 @@ def test_every_quantizer_compiles(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"sampling": "hard"}], ids=["", "hard"])
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_every_quantizer_decomposes_in_channels_last(name: str, options: dict[str, Any]) -> None:
+    """What inductor makes of every operation takes that memory format, too."""
+    entry = CATALOG.quantizer(name)
+    if not options.keys() <= entry.options.keys():
+        return
+    for case in make_cases(entry, options):
+        quantizer, latent = case.start()
+        if case.kind != "normal" or latent.dim() != 4:
+            continue
+        latent = latent.to(memory_format=torch.channels_last).requires_grad_()
+        torch.compiler.reset()
+        compiled = torch.compile(quantizer, backend="aot_eager_decomp_partition")
+        with torch.random.fork_rng(devices=[]):
+            compiled(latent).sum().backward()
+        assert latent.grad is not None
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["soft", "gumbel"])
 def test_search_compiles(sampling: str) -> None:
     options = {"sampling": sampling, "value_space": UNSORTED, "scale": "channel"}
