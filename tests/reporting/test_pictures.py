@@ -104,7 +104,17 @@ def test_names_of_files_are_safe(text, name):
     assert make_name(text) == name
 
 
-def test_runs_of_one_name_are_called_by_their_paths():
-    accounts = [make_account(path=path) for path in ("a/run", "b/run", "c/other")]
-    assert list(label_runs(accounts, ())) == ["a/run", "b/run", "other"]
-    assert list(label_runs(accounts, ("x", "y", "z"))) == ["x", "y", "z"]
+@pytest.mark.parametrize(
+    ("paths", "labels"),
+    [
+        (["a/run", "b/run", "c/other"], ["a/run", "b/run", "other"]),
+        (["a/seed0", "a/seed1"], ["a/seed0", "a/seed1"]),
+        (["work/row/seed0"], ["row/seed0"]),
+        (["a/seed0/x", "b/seed0/x"], ["a/seed0/x", "b/seed0/x"]),
+    ],
+)
+def test_runs_are_called_by_as_many_folders_as_tell_them_apart(paths, labels):
+    accounts = [make_account(path=path) for path in paths]
+    assert list(label_runs(accounts, ())) == labels
+    given = [f"label {number}" for number, _ in enumerate(paths)]
+    assert list(label_runs(accounts, given)) == given

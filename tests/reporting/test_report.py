@@ -4,15 +4,12 @@ import html
 import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from qcli.cli import cli
 from qcli.errors import RunError, UsageError
-from qcli.reporting.report.page import label_runs
 from qcli.training.run_directory import RunDirectory
 
 HOSTILE = '</title><script>alert(1)</script><img src=x onerror="alert(1)">&amp;\u202e$x$'
@@ -323,20 +320,3 @@ def test_a_link_in_an_earlier_report_is_replaced_not_followed(copy, run_qcli, tm
     run_qcli("report", copy, *QUICK)
     assert mine.read_text() == "mine"
     assert not (figures / "top1.svg").is_symlink()
-
-
-@pytest.mark.parametrize(
-    ("paths", "labels"),
-    [
-        (["a/run", "b/run"], ["a/run", "b/run"]),
-        (["a/seed0", "a/seed1"], ["a/seed0", "a/seed1"]),
-        (["row/seed0"], ["row/seed0"]),
-        (["a/seed0/x", "b/seed0/x"], ["a/seed0/x", "b/seed0/x"]),
-        (["a/one", "b/two"], ["one", "two"]),
-    ],
-)
-def test_runs_are_called_by_as_many_folders_as_tell_them_apart(paths, labels):
-    accounts = [SimpleNamespace(path=Path("/runs") / path) for path in paths]
-    assert list(label_runs(accounts, ())) == labels
-    given = [f"label {number}" for number, _ in enumerate(paths)]
-    assert list(label_runs(accounts, given)) == given

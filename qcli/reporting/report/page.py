@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qcli.reporting.graph_drawing import draw_graph
@@ -159,11 +160,13 @@ def label_runs(accounts: Sequence[RunAccount], labels: Sequence[str]) -> Mapping
     With as many folders above as tell them apart; a run of a campaign, seed0, is no name alone.
     """
     paths = [account.path.resolve() for account in accounts]
-    longest = max(len(path.parts) for path in paths)
-    tails = (["/".join(path.parts[-depth:]) for path in paths] for depth in range(1, longest + 1))
-    names = next(
-        each
-        for each in tails
-        if len(set(each)) == len(each) and not any(re.fullmatch(r"seed\d+", name) for name in each)
-    )
-    return dict(zip(labels or names, accounts, strict=True))
+    return dict(zip(labels or [_name(path, paths) for path in paths], accounts, strict=True))
+
+
+def _name(path: Path, paths: Sequence[Path]) -> str:
+    tails = (path.parts[-depth:] for depth in range(1, len(path.parts)))
+    for tail in tails:
+        is_alone = sum(each.parts[-len(tail) :] == tail for each in paths) == 1
+        if is_alone and not re.fullmatch(r"seed\d+", "/".join(tail)):
+            return "/".join(tail)
+    return str(path)
