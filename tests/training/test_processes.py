@@ -61,7 +61,6 @@ ALIKE, CLOSE = 1e-5, 1e-2
 @pytest.mark.parametrize(
     ("quantization", "changes", "tolerance"),
     [
-        (None, {}, ALIKE),
         (None, {"accumulate": 2, "batch_size": 52}, ALIKE),
         (None, {"ema": {"decay": 0.9}, "select_by": "f1"}, ALIKE),
         (None, {"distill": {"temperature": 2}}, ALIKE),
@@ -71,7 +70,6 @@ ALIKE, CLOSE = 1e-5, 1e-2
         ("uniform-w8a8", {}, CLOSE),
         ("dorefa-w2a2", {"batch_size": 50}, CLOSE),
         ("lsq-w4a4", {}, CLOSE),
-        ("lq_nets-w2a32", {}, CLOSE),
         ("lq_nets-w2a2", {}, CLOSE),
     ],
 )
