@@ -69,6 +69,7 @@ def warned(tmp_path_factory):
     return folder / "run", done
 
 
+@pytest.mark.slow
 def test_a_healthy_run_is_measured_and_has_no_finding(tmp_path):
     """Where a finding would stop the run, and with enough epochs to judge its course."""
     done = train(tmp_path, *recipes(tmp_path, HEALTHY, epochs=8, health="stop"), "-o", "run")

@@ -302,12 +302,10 @@ def test_validation_selects_and_the_test_set_is_measured_once(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"precision": "bfloat16"},
-        {"channels_last": True},
+        {"precision": "bfloat16", "channels_last": True, "batch_norm_recalibration_batches": 4},
         {"accumulate": 4, "clip_gradient_norm": 1.0, "label_smoothing": 0.1},
         {"optimizer": {"name": "adamw", "weight_decay": 0.01}},
         {"optimizer": {"name": "sgd", "nesterov": True}, "drop_last": True},
-        {"batch_norm_recalibration_batches": 4},
     ],
     ids=lambda changes: "+".join(changes),
 )
