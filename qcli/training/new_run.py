@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import UTC, datetime
 from pathlib import Path
 
-from qcli.errors import UsageError
+from qcli.errors import RunError, UsageError
 from qcli.training.false_start import is_false_start
 
 
@@ -45,6 +46,7 @@ def claim(path: Path) -> Path:
 
     Raises:
         UsageError: It cannot be made.
+        RunError: The disk is full.
     """
     chosen, number = path, 2
     while True:
@@ -54,4 +56,10 @@ def claim(path: Path) -> Path:
         except FileExistsError:
             chosen, number = path.with_name(f"{path.name}-{number}"), number + 1
         except OSError as error:
-            raise UsageError(f"{path} cannot be made: {error.strerror}") from None
+            raise explain_unmade(path, error) from None
+
+
+def explain_unmade(path: Path, error: OSError) -> UsageError | RunError:
+    """Return what to raise for a folder that cannot be made: a full disk is no wrong command."""
+    kind = RunError if error.errno in (errno.ENOSPC, errno.EDQUOT) else UsageError
+    return kind(f"{path} cannot be made: {error.strerror}")

@@ -140,8 +140,9 @@ class RunRecord:
         """Write the result, whose presence means that the run is finished."""
         if self.is_main:
             self.run.update("run.json", status="finished", ended=_now())
-            self.run.write("result.json", result)
+            # Before the result: a disk that fills up here leaves nothing of a live run.
             end_heartbeat(self.run.path)
+            self.run.write("result.json", result)
             self.run.log("finished")
 
     def fail(self, error: BaseException) -> None:

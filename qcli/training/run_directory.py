@@ -15,7 +15,7 @@ from typing import Any
 from qcli.errors import RunError, UsageError
 from qcli.training.durable import is_disk_error, open_to_append, write_atomically
 from qcli.training.false_start import clear_false_start
-from qcli.training.new_run import require_new
+from qcli.training.new_run import explain_unmade, require_new
 from qcli.training.run_files import ROW, parse_object, read_content, read_object
 from qcli.training.run_lock import RunLock
 
@@ -46,7 +46,7 @@ class RunDirectory:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"{path} cannot be made: {error.strerror}") from None
+            raise explain_unmade(path, error) from None
         run = cls(path)
         run.lock = RunLock.acquire(path)
         try:
