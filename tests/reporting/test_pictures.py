@@ -11,6 +11,7 @@ from qcli.reporting.report.curves import draw_curves
 from qcli.reporting.report.levels import draw_distribution
 from qcli.reporting.report.page import label_runs
 from qcli.reporting.report.picture import INK, drawing, make_name
+from qcli.reporting.report.writing import filled
 from qcli.training.run_account import RunAccount
 
 
@@ -118,3 +119,23 @@ def test_runs_are_called_by_as_many_folders_as_tell_them_apart(paths, labels):
     assert list(label_runs(accounts, ())) == labels
     given = [f"label {number}" for number, _ in enumerate(paths)]
     assert list(label_runs(accounts, given)) == given
+
+
+def fill_until_full(folder):
+    with filled(folder) as place:
+        (place / "figures").mkdir()
+        (place / "page").touch()
+        raise OSError("full")
+
+
+def test_a_folder_is_filled_or_left_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path(), Path("new")):
+        with pytest.raises(OSError, match="full"):
+            fill_until_full(folder)
+        assert list(tmp_path.iterdir()) == []
+    for folder in (Path("new"), Path()):
+        with filled(folder) as place:
+            (place / "page").touch()
+        assert (folder / "page").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "page"}

@@ -44,11 +44,17 @@ def _holds_curves_alone(folder: Path) -> bool:
 def filled(folder: Path) -> Iterator[Path]:
     """Yield where to write what a folder is to hold.
 
-    A new folder appears whole or not at all; in one that holds something, files are replaced one
-    by one.
+    A new folder appears whole or not at all, and an empty one is filled or left empty; in one that
+    holds something, files are replaced one by one.
     """
-    if folder.is_dir() and any(folder.iterdir()):
-        yield folder
+    if folder.is_dir():
+        was_empty = not any(folder.iterdir())
+        try:
+            yield folder
+        except BaseException:
+            for path in folder.iterdir() if was_empty else ():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            raise
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
